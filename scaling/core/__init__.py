@@ -1,0 +1,1 @@
+"""What a law is made of: declarations, and what follows from them."""

@@ -1,0 +1,81 @@
+"""What a fit minimises. The objective is part of the result: named, and stored with it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from scaling.errors import UsageError, did_you_mean
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What a law is confronted with.
+
+    Attributes:
+        name: `curve` (values of the output at settings of the inputs) or `counts` (attempts and
+            successes of each problem).
+        meaning: one line.
+    """
+
+    name: Literal["curve", "counts"]
+    meaning: str
+
+
+CURVE = Observation("curve", "values of the output at settings of the inputs")
+COUNTS = Observation("counts", "attempts n and successes c of each problem")
+
+
+@dataclass(frozen=True)
+class Objective:
+    """A named objective.
+
+    Attributes:
+        name: what users type.
+        observation: what it needs.
+        formula: what is minimised, for people.
+        link: for a curve, the transform of the value whose squared differences are added up.
+    """
+
+    name: str
+    observation: Observation
+    formula: str
+    link: Literal["identity", "log", "log-log"] | None = None
+
+    def transform(self, value: Any) -> Any:
+        """The link applied to a SymPy expression."""
+        import sympy as sp
+
+        if self.link == "log":
+            return sp.expand_log(sp.log(value))
+        if self.link == "log-log":
+            return sp.expand_log(sp.log(sp.expand_log(-sp.log(value))))
+        return value
+
+
+OBJECTIVES = {
+    o.name: o
+    for o in (
+        Objective("logcov", CURVE, "sum over k of (log c(k) - log law(k))^2", "log"),
+        Objective("cov", CURVE, "sum over k of (c(k) - law(k))^2", "identity"),
+        Objective(
+            "loglog", CURVE, "sum over k of (log(-log c(k)) - log(-log law(k)))^2", "log-log"
+        ),
+        Objective("likelihood", COUNTS, "minus the log-likelihood of the counts of each problem"),
+    )
+}
+
+
+def objective(name: str, law: str, accepted: tuple[str, ...]) -> Objective:
+    """The objective `name`, if the law accepts it.
+
+    Raises:
+        UsageError: listing what the law accepts.
+    """
+    if name not in accepted:
+        msg = (
+            f"law '{law}' does not accept the objective '{name}'; it accepts {', '.join(accepted)}."
+            f"{did_you_mean(name, accepted)}"
+        )
+        raise UsageError(msg)
+    return OBJECTIVES[name]

@@ -1,0 +1,119 @@
+"""The one table of functions that laws may use, and the compiler from formulas to code.
+
+A formula is declared in SymPy. From it come a NumPy function (float64, for prediction and for
+fitting in batches) and a JAX function (for automatic differentiation). A function that is not in
+`FUNCTIONS` is refused when the law is declared.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import sympy as sp
+from sympy.codegen.cfunctions import expm1, log1p
+
+from scaling.core import special
+from scaling.errors import UsageError
+
+
+class log_rising(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """lnΓ(x+n) - lnΓ(x), the logarithm of the rising factorial; differentiable in `x`."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Derivative in `x`; the laws here never differentiate in `n`."""
+        if argindex != 1:
+            raise sp.ArgumentIndexError(self, argindex)
+        return rising_derivative(1, *self.args)
+
+    def _latex(self, printer: Any) -> str:
+        x, n = (printer.doprint(a) for a in self.args)
+        return rf"\ln\frac{{\Gamma\left({x}+{n}\right)}}{{\Gamma\left({x}\right)}}"
+
+
+class rising_derivative(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """Derivative of `log_rising` in `x`; the first argument is its order."""
+
+    nargs = 3
+
+    def fdiff(self, argindex: int = 2) -> Any:
+        """The next derivative in `x`."""
+        if argindex != 2:
+            raise sp.ArgumentIndexError(self, argindex)
+        order, x, n = self.args
+        return rising_derivative(order + 1, x, n)
+
+
+def _jax_log_rising(x: Any, n: Any) -> Any:
+    from jax.scipy.special import gammaln
+
+    return gammaln(x + n) - gammaln(x)
+
+
+# SymPy function: (NumPy implementation, JAX implementation or its name in jax.numpy). Functions that
+# stand only in derivatives need no JAX form: JAX differentiates by itself.
+FUNCTIONS: dict[
+    type[sp.Function], tuple[Callable[..., Any] | str, Callable[..., Any] | str | None]
+] = {
+    sp.exp: ("exp", "exp"),
+    sp.log: ("log", "log"),
+    expm1: ("expm1", "expm1"),
+    log1p: ("log1p", "log1p"),
+    log_rising: (special.log_rising, _jax_log_rising),
+    rising_derivative: (special.rising_derivative, None),
+}
+
+
+def refuse_unknown(law: str, expression: sp.Expr) -> None:
+    """Refuse a formula with a function that `FUNCTIONS` does not hold.
+
+    Raises:
+        UsageError: naming the function and the law.
+    """
+    for node in sp.preorder_traversal(expression):
+        if isinstance(node, sp.Function) and type(node) not in FUNCTIONS:
+            known = ", ".join(sorted(f.__name__ for f in FUNCTIONS))
+            msg = (
+                f"law '{law}' uses the function '{type(node).__name__}', which has no implementation here; "
+                f"known are {known}. Add it to FUNCTIONS in scaling/core/symbolic.py with its gradient."
+            )
+            raise UsageError(msg)
+
+
+def _powers_as_exponentials(expression: sp.Expr) -> sp.Expr:
+    """Write k**b as exp(b log k): one exponential, and log k is shared by all rows."""
+    return expression.replace(
+        lambda e: e.is_Pow and bool(e.exp.free_symbols),
+        lambda e: sp.exp(e.exp * sp.log(e.base)),
+    )
+
+
+def compile_numpy(
+    arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]
+) -> Callable[..., list[Any]]:
+    """A function of arrays (broadcast against each other) that returns one array an expression."""
+    table: dict[str, Any] = {
+        f.__name__: i for f, (i, _) in FUNCTIONS.items() if not isinstance(i, str)
+    }
+    prepared = [_powers_as_exponentials(e) for e in expressions]
+    function: Callable[..., list[Any]] = sp.lambdify(
+        list(arguments), prepared, modules=[table, "numpy"], cse=True
+    )
+    return function
+
+
+def compile_jax(arguments: Sequence[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
+    """The same for one expression in JAX; call it inside `jax.enable_x64(True)`."""
+    import jax.numpy as jnp
+
+    table: dict[str, Any] = {
+        f.__name__: getattr(jnp, i) if isinstance(i, str) else i
+        for f, (_, i) in FUNCTIONS.items()
+        if i is not None
+    }
+    function: Callable[..., Any] = sp.lambdify(
+        list(arguments), _powers_as_exponentials(expression), modules=[table, "jax"], cse=True
+    )
+    return function
