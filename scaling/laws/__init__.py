@@ -1,0 +1,1 @@
+"""One file a law, declarations only. Putting a file here is enough: the registry lists files."""

@@ -1,0 +1,228 @@
+"""Contract checks that every law must pass, usable on your own.
+
+    from scaling.testing import check_law
+    check_law(my_law)
+
+Each check is a function of the law and a random generator; it raises `AssertionError` saying what
+failed. `LAW_CHECKS` lists them, for a test that is parametrised over laws and checks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.core.law import Law
+from scaling.data.evidence import Counts, Points
+
+FloatArray = NDArray[np.float64]
+Check = Callable[[Law, np.random.Generator], None]
+
+DRAWS = 50
+POINTS = 30
+
+
+def random_params(law: Law, rng: np.random.Generator, size: int = DRAWS) -> FloatArray:
+    """Parameters from the declared typical ranges, evenly in free coordinates, shape (size, p)."""
+    columns = []
+    for p in law.params:
+        low, high = (float(p.support.free(x)) for x in p.typical)
+        columns.append(p.support.bound(rng.uniform(min(low, high), max(low, high), size)))
+    return np.stack(columns, axis=-1)
+
+
+def grid(law: Law, points: int = POINTS) -> dict[str, FloatArray]:
+    """Values of the inputs over their declared grids, all rising together."""
+    return {i.column: np.geomspace(*i.grid, points) for i in law.inputs}
+
+
+def value_is_finite_and_in_range(law: Law, rng: np.random.Generator) -> None:
+    """On the grid, for random parameters."""
+    value = law.value(random_params(law, rng), grid(law))
+    assert np.isfinite(value).all(), "the law is not finite everywhere on its grid"
+    low, high = law.output.range
+    assert (value >= low - 1e-12).all(), f"the law falls below {low}: {value.min()}"
+    assert (value <= high + 1e-12).all(), f"the law exceeds {high}: {value.max()}"
+
+
+def gradients_agree(law: Law, rng: np.random.Generator) -> None:
+    """The symbolic gradient equals that of JAX and central differences."""
+    import jax
+
+    inputs = grid(law, 7)
+    columns = law.columns(inputs)
+    for theta in random_params(law, rng, 5):
+        symbolic = law.gradient(theta, inputs)
+        with jax.enable_x64(True):
+            by_jax = np.asarray(jax.jacfwd(law.jax_value())(theta, *columns))
+        np.testing.assert_allclose(symbolic, by_jax, rtol=1e-7, atol=1e-10)
+        for i in range(len(theta)):
+            step = np.zeros_like(theta)
+            step[i] = 1e-4 * abs(theta[i])
+            difference = (law.value(theta + step, inputs) - law.value(theta - step, inputs)) / (
+                2 * step[i]
+            )
+            np.testing.assert_allclose(symbolic[:, i], difference, rtol=1e-4, atol=1e-7)
+
+
+def claims_hold(law: Law, rng: np.random.Generator) -> None:
+    """Increasing, concave and bounded mean what they say, in every input."""
+    params = random_params(law, rng)
+    for chosen in law.inputs:
+        whole = np.unique(np.round(np.geomspace(*chosen.grid, POINTS)))
+        middle = {
+            i.column: np.full(len(whole), float(np.sqrt(i.grid[0] * i.grid[1]))) for i in law.inputs
+        }
+        inputs = middle | {chosen.column: whole}
+        first = law.marginal(params, inputs, chosen.column)
+        if "increasing" in law.claims:
+            assert (first >= -1e-12).all(), f"the law falls in {chosen.column}"
+        if "concave" in law.claims:
+            later = law.marginal(params, inputs | {chosen.column: whole + 1}, chosen.column)
+            assert (later <= first + 1e-12).all(), f"the law is not concave in {chosen.column}"
+    if "bounded" in law.claims:
+        assert np.isfinite(law.output.range).all(), "a bounded law needs a finite range"
+
+
+def guess_is_inside(law: Law, rng: np.random.Generator) -> None:
+    """Starting points lie strictly inside the support, also on poor data."""
+    starts = []
+    if "curve" in law.guess:
+        inputs = grid(law)
+        curves = [law.value(t, inputs) for t in random_params(law, rng, 5)]
+        low, high = law.output.range
+        curves += [np.full(POINTS, low), np.full(POINTS, high), np.full(POINTS, (low + high) / 2)]
+        starts += [law.guess["curve"](law.columns(inputs), c) for c in curves]
+    if "counts" in law.guess:
+        n, ones = np.full(3, 10.0), np.ones(3)
+        starts += [
+            law.guess["counts"](n, np.array(c), ones)
+            for c in ([0.0, 0, 0], [10.0, 10, 10], [0.0, 5, 9])
+        ]
+    for rows in starts:
+        for row in np.atleast_2d(rows):
+            for p, x in zip(law.params, row, strict=True):
+                assert p.support.contains(float(x)), (
+                    f"the guess {p.symbol} = {x} is not inside {p.support}"
+                )
+
+
+def coordinates_round_trip(law: Law, rng: np.random.Generator) -> None:
+    """Free coordinates lead back to the parameters."""
+    params = random_params(law, rng)
+    np.testing.assert_allclose(law.bound(law.free(params)), params, rtol=1e-12)
+
+
+def inverse_is_smallest(law: Law, rng: np.random.Generator) -> None:
+    """The budget for a target reaches it, and one less does not."""
+    if len(law.inputs) != 1 or "increasing" not in law.claims:
+        return
+    name = law.inputs[0].column
+    for theta in random_params(law, rng, 10):
+        target = float(law.value(theta, {name: [37.0]})[0])
+        found = float(law.inverse(theta, target * (1 - 1e-9)))
+        assert law.value(theta, {name: [found]})[0] >= target * (1 - 1e-9), (
+            "the budget misses its target"
+        )
+        if found > 1:
+            before = law.value(theta, {name: [found - 1]})[0]
+            assert before < target * (1 - 1e-9), "a smaller budget reaches the target too"
+
+
+def counts_sum_to_one(law: Law, rng: np.random.Generator) -> None:
+    """The probabilities of 0 .. n successes add up to one."""
+    if law.counts is None:
+        return
+    for theta in random_params(law, rng, 5):
+        total = count_probabilities(law, theta, 12).sum()
+        assert abs(total - 1) < 1e-9, f"the probabilities of the counts add up to {total}"
+
+
+def count_probabilities(law: Law, theta: FloatArray, n: int) -> FloatArray:
+    """Probability of c = 0 .. n successes of one problem, shape (n + 1,)."""
+    from scaling.core.special import log_rising
+
+    c = np.arange(n + 1.0)
+    terms = law.count_terms(*law.free(theta), np.array([float(n)]), c)
+    return np.asarray(np.exp(terms[0] + log_rising(n - c + 1.0, c) - log_rising(1.0, c)))
+
+
+def fit_recovers(law: Law, rng: np.random.Generator) -> None:
+    """Simulated from the law and fitted, the parameters lie in their intervals; the document round-trips."""
+    from scaling.fitting import FitResult, fit
+
+    theta = law.bound(law.free(np.array([p.typical for p in law.params])).mean(axis=1))
+    evidence = _simulated(law, theta, rng)
+    sweep: Any = SimpleNamespace(
+        groups=lambda *_, **__: (evidence,), sha256="0" * 64, format="simulated", rows=1
+    )
+    for name in law.objectives:
+        # A very high level: this is a check of the machinery; coverage is checked by simulation elsewhere.
+        result = fit(sweep, law.name, objective=name, level=0.9999, replicates=400)
+        (group,) = result.groups
+        assert group.status == "ok", f"objective {name}: {group.why_not()}"
+        for p, truth in zip(law.params, theta, strict=True):
+            found = group.params[p.symbol]
+            assert found.estimate is not None
+            if found.interval is None:  # a noiseless curve
+                np.testing.assert_allclose(found.estimate, truth, rtol=1e-5)
+            else:
+                low, high = found.interval
+                assert low <= truth <= high, (
+                    f"objective {name}: {p.symbol} = {truth} is not in [{low}, {high}]"
+                )
+        assert FitResult.from_json(result.to_json()).to_json() == result.to_json()
+
+
+def _simulated(law: Law, theta: FloatArray, rng: np.random.Generator) -> Counts | Points:
+    if law.counts is None:
+        inputs = {i.column: np.unique(np.round(np.geomspace(*i.grid, POINTS))) for i in law.inputs}
+        return Points(by={}, inputs=inputs, value=law.value(theta, inputs))
+    n, problems = 50, 400
+    c = rng.choice(n + 1, p=_normalised(count_probabilities(law, theta, n)), size=problems)
+    names = np.arange(problems).astype(str)
+    return Counts(by={}, task=np.full(problems, "t"), problem=names, n=np.full(problems, n), c=c)
+
+
+def _normalised(p: FloatArray) -> FloatArray:
+    return np.asarray(p / p.sum())
+
+
+def references_have_a_place(law: Law, rng: np.random.Generator) -> None:
+    """Every law names a source and where in it the formula stands."""
+    del rng
+    assert law.references, "the law names no source"
+    for r in law.references:
+        assert r.text, "a reference without a title"
+        assert r.place, f"{r.text}: say where in it the formula stands"
+
+
+LAW_CHECKS: tuple[Check, ...] = (
+    value_is_finite_and_in_range,
+    gradients_agree,
+    claims_hold,
+    guess_is_inside,
+    coordinates_round_trip,
+    inverse_is_smallest,
+    counts_sum_to_one,
+    fit_recovers,
+    references_have_a_place,
+)
+
+
+def check_law(law: Law, *, seed: int = 0) -> None:
+    """Run every check on a law.
+
+    Args:
+        law: the law; `fit_recovers` needs it in the registry.
+        seed: of the random parameters.
+
+    Raises:
+        AssertionError: saying what failed.
+    """
+    for check in LAW_CHECKS:
+        check(law, np.random.default_rng(seed))
