@@ -1,0 +1,7 @@
+"""Cost models: what an action uses of each resource."""
+
+from __future__ import annotations
+
+from scaling.costs.per_sample import LinearCost, SampleCosts
+
+__all__ = ["LinearCost", "SampleCosts"]
