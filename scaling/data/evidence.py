@@ -1,0 +1,78 @@
+"""What a law is fitted to: the sufficient statistics of one group of a sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scalar = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class ResourceUse:
+    """Mean use of one resource per sample.
+
+    Attributes:
+        mean: total use over total samples with a reading.
+        se: its standard error with problems (clusters) as the units, None from one problem.
+        n: samples with a reading.
+    """
+
+    mean: float
+    se: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Attempts and successes of `P` problems.
+
+    Attributes:
+        by: the group's columns.
+        task, problem: names, shape (P,).
+        n: attempts with a verdict, shape (P,), all >= 1.
+        c: correct ones, shape (P,), 0 <= c <= n.
+        cluster: families of related problems, shape (P,), or None.
+        stop_rule: "fixed", "until_success", "until_success_batched", or None where unknown.
+        stop_batch: attempts in a batch, where attempts stop by batches.
+        stop_cap: the most attempts a problem could get, where given.
+        resources: use per sample, by resource name.
+        pooled: columns over which attempts of one problem were added up (several models, say).
+        dropped: problems left out for having no verdict or fewer attempts than asked for.
+    """
+
+    by: Mapping[str, Scalar]
+    task: NDArray[np.str_]
+    problem: NDArray[np.str_]
+    n: NDArray[np.int64]
+    c: NDArray[np.int64]
+    cluster: NDArray[np.str_] | None = None
+    stop_rule: str | None = None
+    resources: Mapping[str, ResourceUse] = field(default_factory=dict)
+    pooled: tuple[str, ...] = ()
+    dropped: int = 0
+    stop_batch: int | None = None
+    stop_cap: int | None = None
+
+
+@dataclass(frozen=True)
+class Points:
+    """Points of one curve, where no counts per problem are known.
+
+    Attributes:
+        by: the group's columns.
+        inputs: knob columns (`samples` among them), each of shape (K,).
+        value: accuracy, coverage or score at each point, shape (K,).
+        queries: problems behind each point, shape (K,), or None where unknown.
+    """
+
+    by: Mapping[str, Scalar]
+    inputs: Mapping[str, NDArray[np.float64]]
+    value: NDArray[np.float64]
+    queries: NDArray[np.int64] | None = None
+
+
+Evidence = Counts | Points

@@ -1,0 +1,314 @@
+"""The canonical columns of a sweep: what each kind of row must and may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from scaling.errors import InputError, UsageError, did_you_mean
+
+Kind = Literal["attempts", "counts", "curve", "runtime"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+IDENTITY = ("task", "model", "problem")
+"""What an attempt was about; always text."""
+
+KNOBS = (
+    "samples",
+    "thinking_tokens",
+    "solution_tokens",
+    "documents",
+    "shots",
+    "iterations",
+    "visual_tokens",
+    "parameters",
+    "verifications",
+    "kv_budget",
+)
+"""Numbers that a budget can choose."""
+
+WORDS = ("strategy", "effort", "budget_kind")
+"""Settings that a budget can choose, or that say how it was enforced, in words."""
+
+STOPPING = ("stop_rule", "stop_batch", "stop_cap")
+STOP_RULES = ("fixed", "until_success", "until_success_batched", "unknown")
+
+TEXT = (*IDENTITY, "cluster", "stop_rule", *WORDS)
+"""Labels that stay text, whatever they look like: a model may be called "007"."""
+
+NUMERIC = (*KNOBS, "stop_batch", "stop_cap")
+"""Labels that are always numbers."""
+
+LONGEST_LABEL = 200
+"""A column of the user's own with longer texts is content, not labels."""
+
+USE = {"tokens": "output_tokens", "usd": "cost_usd", "seconds": "latency_s"}
+"""Resource names to the attempt columns that measure them."""
+
+PER_ATTEMPT = (
+    "attempt",
+    "correct",
+    "accepted",
+    "score",
+    "answer",
+    "input_tokens",
+    "cached_tokens",
+    "output_tokens",
+    "reasoning_tokens",
+    "verifier_tokens",
+    "tool_calls",
+    "cost_usd",
+    "latency_s",
+    "truncated",
+    "error",
+)
+"""Columns that differ from attempt to attempt by nature, and so are never class columns."""
+
+ALIASES: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
+    "attempts": {
+        "output_tokens": ("tokens",),
+        "cost_usd": ("usd",),
+        "latency_s": ("seconds",),
+    },
+    "counts": {"n": ("num_samples", "attempts"), "c": ("num_correct", "successes")},
+    "curve": {"accuracy": ("score",)},
+    "runtime": {
+        "input_tokens": ("num_input_tokens",),
+        "output_tokens": ("num_output_tokens",),
+        "runtime_s": ("latency_s",),
+    },
+}
+
+MEANING = {
+    "problem": "which problem a row is about",
+    "correct": "the verdict of an attempt, 0 or 1",
+    "n": "attempts with a verdict",
+    "c": "correct attempts",
+    "accuracy": "the value at a point of the curve",
+    "runtime_s": "seconds",
+    "value": "expected value of an action",
+}
+
+_REQUIRED: Mapping[Kind, tuple[str, ...]] = {
+    "attempts": ("problem", "correct"),
+    "counts": ("problem", "n", "c"),
+    "curve": ("accuracy",),
+    "runtime": ("runtime_s",),
+}
+
+_OWN: Mapping[Kind, tuple[str, ...]] = {
+    "attempts": (*PER_ATTEMPT, "cluster"),
+    "counts": ("n", "c", "accepted", "accepted_correct", "cluster", *USE),
+    "curve": ("accuracy", "queries"),
+    "runtime": ("input_tokens", "output_tokens", "batch", "context", "tp", "runtime_s"),
+}
+
+
+RESERVED = frozenset(
+    (
+        *("n", "c", "rows", "missing", "truncated", "accepted", "accepted_correct", "bad"),
+        *("numbered", "attempt_first", "attempt_last", "attempt_sum", "attempt_xor"),
+        *(f"{resource}{part}" for resource in USE for part in ("", "_n", "_sq")),
+    )
+)
+"""Names of statistics; a column of the user's own cannot bear one."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column of a source plays which part.
+
+    Attributes:
+        kind: kind of rows.
+        column: canonical name to the name in the source, for every column that is used.
+        knobs: canonical knob columns present, settings in words included.
+        classes: all other columns, under their own (renamed) names.
+        reserved: columns left out because statistics bear their names.
+    """
+
+    kind: Kind
+    column: Mapping[str, str]
+    knobs: tuple[str, ...]
+    classes: tuple[str, ...]
+    reserved: tuple[str, ...]
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What is left out, for the report."""
+        if not self.reserved:
+            return ()
+        said = f"left out, as statistics bear these names: {listed(self.reserved)}"
+        return (f"{said} (keep one with --map {self.reserved[0]}=other)",)
+
+
+def renamed(
+    columns: tuple[str, ...], rename: Mapping[str, str] | None, where: str
+) -> dict[str, str]:
+    """Names after `rename` ({theirs: ours}), each with its name in the source.
+
+    Raises:
+        InputError: for a column that is not there, and for two columns of one name.
+    """
+    rename = dict(rename or {})
+    for theirs in rename:
+        if theirs not in columns:
+            raise InputError(
+                f"{where}: --map names a column '{theirs}' that is not there; "
+                f"columns seen: {listed(columns)}.{did_you_mean(theirs, columns)}"
+            )
+    names: dict[str, str] = {}
+    for column in columns:
+        ours = rename.get(column, column)
+        if ours in names:
+            raise InputError(
+                f"{where}: columns '{names[ours]}' and '{column}' are both called '{ours}'; "
+                "a name stands for one column. Drop one, or rename it with --map "
+                f"{column}=other."
+            )
+        names[ours] = column
+    folded: dict[str, str] = {}
+    for column in columns:
+        other = folded.setdefault(column.lower(), column)
+        if other != column:
+            raise InputError(
+                f"{where}: columns '{other}' and '{column}' differ in case only; one of them would "
+                "be taken for the other. Rename or drop one in the file."
+            )
+    return names
+
+
+def layout(
+    columns: tuple[str, ...],
+    *,
+    where: str,
+    kind: str | None = None,
+    rename: Mapping[str, str] | None = None,
+) -> Layout:
+    """Recognises the kind of rows from their columns, and gives each column its part.
+
+    Args:
+        columns: names in the source.
+        where: file (or frame) for messages.
+        kind: one of `KINDS`; recognised where None.
+        rename: {theirs: ours}.
+
+    Raises:
+        UsageError: for an unknown kind.
+        InputError: for a column that is missing, given twice, or of two meanings.
+    """
+    names = renamed(columns, rename, where)
+    if kind is None:
+        known = recognise(tuple(names), where)
+    elif kind in KINDS:
+        known = kind
+    else:
+        raise UsageError(
+            f"no kind of rows '{kind}'; there are {listed(KINDS)}.{did_you_mean(kind, KINDS)}"
+        )
+    found = _canonical(names, known, where)
+    for need in _REQUIRED[known]:
+        if need not in found:
+            raise InputError(_missing(need, known, tuple(names), where))
+    knobs = tuple(k for k in (*KNOBS, *WORDS) if k in found)
+    if known == "curve" and not any(k in KNOBS for k in knobs):
+        raise InputError(
+            f"{where}: no knob column beside 'accuracy'; a curve needs one of {listed(KNOBS)}. "
+            f"Columns seen: {listed(names)}. Rename with --map theirs=samples."
+        )
+    taken = {*IDENTITY, *KNOBS, *WORDS, *STOPPING, *_OWN[known]}
+    own = tuple(name for name in found if name not in taken)
+    classes = tuple(name for name in own if name not in RESERVED)
+    return Layout(known, found, knobs, classes, tuple(name for name in own if name in RESERVED))
+
+
+def recognise(names: tuple[str, ...], where: str) -> Kind:
+    """The kind of rows that have columns `names`."""
+    seen = set(names)
+    n, c = (_spelling(seen, "counts", name) for name in ("n", "c"))
+    verdict = "correct" in seen
+    if n and c and verdict:
+        raise InputError(
+            f"{where}: columns '{n}' and '{c}' (counts of attempts) stand beside 'correct' (the "
+            "verdict of one attempt); one file holds one kind of rows. Rename what is not meant, "
+            f"for example --map correct=other, or --map {n}=other."
+        )
+    if n and verdict:
+        raise InputError(
+            f"{where}: is 'correct' how many of '{n}' attempts were correct (then --map correct=c) "
+            f"or the verdict of one attempt (then --map {n}=other)?"
+        )
+    if n or c:
+        return "counts"
+    if verdict:
+        return "attempts"
+    knob = any(k in seen for k in KNOBS)
+    if _spelling(seen, "curve", "accuracy") and knob and "problem" not in seen:
+        return "curve"
+    if _spelling(seen, "runtime", "runtime_s") and "problem" not in seen:
+        return "runtime"
+    if "value" in seen:
+        raise InputError(
+            f"{where}: rows with a column 'value' are a menu, not a sweep; give them to allocate "
+            "(scaling.data.read_menu in Python), or rename with --map value=accuracy if they are "
+            "points of a curve."
+        )
+    if _spelling(seen, "curve", "accuracy") and "problem" not in seen:
+        return "curve"
+    if "problem" in seen:
+        kind: Kind = "counts" if _near("n", "counts", names) else "attempts"
+        raise InputError(_missing("n" if kind == "counts" else "correct", kind, names, where))
+    if knob:
+        return "curve"
+    raise InputError(
+        f"{where}: these are no rows of a sweep; columns seen: {listed(names)}. A sweep has "
+        "problem, correct (one row an attempt), or problem, n, c (one row a problem), or a knob "
+        "such as samples with accuracy (one row a point). Rename with --map theirs=ours."
+    )
+
+
+def listed(names: Iterable[object], limit: int = 30) -> str:
+    """Names with commas, the first `limit` of them."""
+    every = [str(name) for name in names]
+    more = len(every) - limit
+    return ", ".join(every[:limit]) + (f" and {more} more" if more > 0 else "")
+
+
+def _spelling(seen: set[str], kind: Kind, name: str) -> str | None:
+    for spelled in (name, *ALIASES[kind].get(name, ())):
+        if spelled in seen:
+            return spelled
+    return None
+
+
+def _canonical(names: Mapping[str, str], kind: Kind, where: str) -> dict[str, str]:
+    ours_of = {alias: ours for ours, aliases in ALIASES[kind].items() for alias in aliases}
+    found: dict[str, str] = {}
+    spelled: dict[str, str] = {}
+    for name, theirs in names.items():
+        ours = ours_of.get(name, name)
+        if ours in found:
+            raise InputError(
+                f"{where}: columns '{spelled[ours]}' and '{name}' are two spellings of '{ours}'; "
+                f"keep one, or rename the other with --map {name}=other."
+            )
+        found[ours] = theirs
+        spelled[ours] = name
+    return found
+
+
+def _near(name: str, kind: Kind, names: tuple[str, ...]) -> str:
+    for spelled in (name, *ALIASES[kind].get(name, ())):
+        near = did_you_mean(spelled, names)
+        if near:
+            return near
+    return ""
+
+
+def _missing(need: str, kind: Kind, names: tuple[str, ...], where: str) -> str:
+    also = ALIASES[kind].get(need, ())
+    spelled = f" (also spelled {listed(also)})" if also else ""
+    return (
+        f"{where}: no column '{need}'{spelled}, {MEANING[need]}; columns seen: {listed(names)}."
+        f"{_near(need, kind, names)} Rename with --map theirs={need}."
+    )
