@@ -1,0 +1,260 @@
+"""Fit one law to one sweep, group by group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling._version import __version__
+from scaling.core import registry
+from scaling.core.caution import Caution
+from scaling.core.law import Law
+from scaling.core.objective import Objective
+from scaling.data.evidence import Counts, Points
+from scaling.errors import UsageError
+from scaling.fitting import passk
+from scaling.fitting.cautions import of_evidence
+from scaling.fitting.estimates import estimates
+from scaling.fitting.objectives import (
+    by_curve,
+    by_likelihood,
+    no_curve,
+    solve_curve,
+    statistics,
+    unidentified,
+)
+from scaling.fitting.plan import Core, Plan, Progress
+from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems, Status
+
+if TYPE_CHECKING:
+    from scaling.data import Sweep
+
+FloatArray = NDArray[np.float64]
+
+POINTS = 20  # of a curve, without a preset
+KEPT_DRAWS = 1_000
+KEPT_PROBLEMS = 100_000
+
+
+def fit(
+    sweep: Sweep,
+    law: str,
+    by: Sequence[str] | None = None,
+    *,
+    objective: str | None = None,
+    preset: str | None = None,
+    interval: str = "percentile",
+    replicates: int = 1000,
+    level: float = 0.95,
+    seed: int = 0,
+    bins: Mapping[str, Any] | None = None,
+    where: Mapping[str, Any] | None = None,
+    min_attempts: int | None = None,
+    progress: Progress | None = None,
+) -> FitResult:
+    """Fit a law to a sweep.
+
+    Args:
+        sweep: logged attempts, counts or a curve.
+        law: its name; `scaling.core.registry.law_names()` lists them.
+        by: columns whose values make the groups; by default those of task and model that take more than
+            one value. An empty list pools everything.
+        objective: what is minimised; by default the law's first.
+        preset: a published recipe, which fixes the objective and the points of the curve.
+        interval: `percentile` (bootstrap of problems, or of clusters where given), `profile`
+            (profile likelihood of each parameter; likelihood objectives only) or `none`.
+        replicates: bootstrap replicates.
+        level: of the intervals.
+        seed: of the bootstrap; the same seed gives the same result, whatever other groups there are.
+        bins: column to cut points, or to a number of quantile bins.
+        where: column to the value to keep.
+        min_attempts: leave out problems with fewer attempts.
+        progress: called with the share of the work done.
+
+    Raises:
+        UsageError: for a name that does not exist or options that contradict each other.
+        InputError: for a sweep that the law cannot be fitted to.
+    """
+    declared = registry.law(law)
+    recipe = declared.preset(preset) if preset else None
+    if recipe and objective not in (None, recipe.objective):
+        msg = f"preset '{preset}' fixes the objective {recipe.objective}; leave out --objective {objective}"
+        raise UsageError(msg)
+    chosen = declared.objective(recipe.objective if recipe else objective)
+    spec = _interval(interval, level, replicates, seed, chosen)
+    groups = sweep.groups(by, bins=bins, where=where, min_attempts=min_attempts)
+    report = progress or (lambda _: None)
+    fitted = []
+    for i, evidence in enumerate(groups):
+        plan = Plan(
+            declared,
+            chosen,
+            recipe.points if recipe else POINTS,
+            spec,
+            lambda share, i=i: report((i + share) / len(groups)),  # type: ignore[misc]
+        )
+        fitted.append(
+            _fit_points(plan, evidence)
+            if isinstance(evidence, Points)
+            else _fit_counts(plan, evidence)
+        )
+        report((i + 1) / len(groups))
+    return FitResult(
+        law=declared.name,
+        objective=chosen.name,
+        preset=preset,
+        interval=spec,
+        groups=tuple(fitted),
+        data={"sha256": sweep.sha256, "format": sweep.format, "rows": sweep.rows},
+        bins=sweep.cuts(bins) if bins else {},
+        tool={"name": "scaling", "version": __version__},
+    )
+
+
+def _interval(
+    method: str, level: float, replicates: int, seed: int, objective: Objective
+) -> IntervalSpec:
+    if method not in ("percentile", "profile", "none"):
+        msg = f"there is no interval '{method}'; it is percentile, profile or none"
+        raise UsageError(msg)
+    if method == "profile" and objective.name != "likelihood":
+        msg = (
+            f"a profile interval needs a likelihood, and the objective is {objective.name}: points of one curve "
+            "share their samples. Use --interval percentile."
+        )
+        raise UsageError(msg)
+    if not 0 < level < 1:
+        msg = f"the level of an interval lies between 0 and 1, not at {level:g}; 0.95 is usual"
+        raise UsageError(msg)
+    if method == "percentile" and not 40 <= replicates <= 1_000_000:
+        msg = f"replicates must be between 40 and 1,000,000, not {replicates}; 1,000 is usual"
+        raise UsageError(msg)
+    if seed < 0:
+        msg = f"the seed must be a whole number from 0 on, not {seed}"
+        raise UsageError(msg)
+    return IntervalSpec(method, level, replicates if method == "percentile" else 0, seed)  # type: ignore[arg-type]
+
+
+def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
+    counts = passk.unique_counts(evidence.n, evidence.c)
+    cautions = of_evidence(plan.objective, evidence)
+    if plan.objective.observation.name == "counts":
+        core = by_likelihood(plan, evidence, counts)
+        reach = int(counts.n.max())
+    else:
+        core = by_curve(plan, evidence, counts)
+        reach = int(counts.n.min())
+    return _group(
+        plan,
+        core,
+        by=evidence.by,
+        n_problems=len(evidence.n),
+        n_samples=int(evidence.n.sum()),
+        counts=counts,
+        points=None,
+        problems=Problems(evidence.task, evidence.problem, evidence.n, evidence.c)
+        if len(evidence.n) <= KEPT_PROBLEMS
+        else None,
+        max_n=int(counts.n.max()),
+        reach=reach,
+        stop_rule=evidence.stop_rule,
+        resources=evidence.resources,
+        cautions=cautions + core.cautions,
+    )
+
+
+def _fit_points(plan: Plan, evidence: Points) -> GroupFit:
+    law = plan.law
+    if plan.objective.observation.name == "counts":
+        msg = (
+            f"law '{law.name}' is fitted to counts of problems, and the sweep holds points of a curve; "
+            "give per-problem counts (n, c), or fit exponentiated-power"
+        )
+        raise UsageError(msg)
+    inputs = law.columns(
+        {name: v for name, v in evidence.inputs.items() if name in {i.column for i in law.inputs}}
+    )
+    problem = no_curve(plan, inputs, evidence.value)
+    reach = int(max(inputs[0], default=0))
+    cautions = []
+    if plan.interval.method == "percentile":
+        cautions = [
+            Caution(
+                "no-problem-counts",
+                "points of one curve share their samples, so they carry no interval; per-problem counts do.",
+            )
+        ]
+    if problem:
+        core = unidentified(problem)
+    else:
+        solution = solve_curve(plan, inputs, evidence.value[None])
+        status: Status = "ok" if solution.converged[0] else "not-converged"
+        fit = statistics(loss=float(solution.loss[0]))
+        settled = (
+            []
+            if status == "ok"
+            else [Caution("not-converged", "least squares did not settle within 100 steps.")]
+        )
+        core = Core(solution.coordinates[0] if status == "ok" else None, status, settled, fit)
+    return _group(
+        plan,
+        core,
+        by=evidence.by,
+        n_problems=int(evidence.queries.max()) if evidence.queries is not None else 0,
+        n_samples=0,
+        counts=None,
+        points=(evidence.inputs, evidence.value),
+        problems=None,
+        max_n=reach,
+        reach=reach,
+        stop_rule=None,
+        resources={},
+        cautions=cautions + core.cautions,
+    )
+
+
+def _group(plan: Plan, core: Core, *, cautions: list[Caution], **rest: Any) -> GroupFit:
+    law = plan.law
+    names = [*law.names, *(d.name for d in law.derived)]
+    empty = {name: Estimate(None) for name in names}
+    params, fit = empty, core.fit
+    if core.coordinates is not None:
+        theta = law.bound(core.coordinates)
+        params = estimates(plan, core, theta, cautions)
+        fit = fit | _errors(law, theta, rest["counts"], rest["points"])
+        cautions = cautions + [Caution(f.code, f.message) for f in law.flagged(theta)]
+    return GroupFit(
+        law=law.name,
+        params={n: params[n] for n in law.names},
+        derived={d.name: params[d.name] for d in law.derived},
+        fit=fit,
+        draws=None if core.draws is None else law.bound(core.draws.coordinates[:KEPT_DRAWS]),
+        status=core.status,
+        cautions=tuple(dict.fromkeys(cautions)),
+        **rest,
+    )
+
+
+def _errors(
+    law: Law,
+    theta: FloatArray,
+    counts: passk.UniqueCounts | None,
+    points: tuple[Mapping[str, FloatArray], FloatArray] | None,
+) -> dict[str, float | None]:
+    if counts is not None:
+        k = passk.error_grid(int(counts.n.min()))
+        observed = passk.curve(counts, k, counts.multiplicity / counts.multiplicity.sum())
+        fitted = law.value(theta, {law.inputs[0].column: k})
+    else:
+        assert points is not None  # noqa: S101
+        fitted = law.value(theta, {i.column: points[0][i.column] for i in law.inputs})
+        observed = points[1]
+    gap = np.abs(fitted - observed)
+    return {
+        "mae": float(gap.mean()),
+        "sd_abs_error": float(gap.std()),
+        "max_abs_residual": float(gap.max()),
+    }

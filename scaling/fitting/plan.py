@@ -1,0 +1,77 @@
+"""What the steps of a fit hand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scaling.core.caution import Caution
+from scaling.core.law import Law
+from scaling.core.objective import Objective
+from scaling.fitting.result import IntervalSpec, Status
+
+FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
+Progress = Callable[[float], None]
+
+
+class Replicates(NamedTuple):
+    """Refits of R resamples.
+
+    Attributes:
+        coordinates: free coordinates, shape (R, p).
+        fitted: shape (R,), whether the row has a fit.
+        unbounded: shape (R,), whether its parameters stand for infinite ones.
+    """
+
+    coordinates: FloatArray
+    fitted: BoolArray
+    unbounded: BoolArray
+
+
+Refit = Callable[[FloatArray], Replicates]
+"""From weights of the distinct counts, shape (R, U), to their refits."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fitted, by what, and how its uncertainty is had.
+
+    Attributes:
+        law: the law.
+        objective: what is minimised.
+        points: log-spaced points of a curve.
+        interval: method, level, replicates and seed.
+        progress: told the share of the group's work that is done.
+    """
+
+    law: Law
+    objective: Objective
+    points: int
+    interval: IntervalSpec
+    progress: Progress
+
+
+@dataclass(frozen=True)
+class Core:
+    """What an objective yields for one group.
+
+    Attributes:
+        coordinates: free coordinates, shape (p,); None where the group has no fit.
+        status: see `GroupFit`.
+        cautions: what was noticed on the way.
+        fit: statistics of the fit.
+        draws: bootstrap replicates, or None.
+        ends: profile intervals in free coordinates, shape (p, 2), or None.
+    """
+
+    coordinates: FloatArray | None
+    status: Status
+    cautions: list[Caution]
+    fit: dict[str, float | None]
+    draws: Replicates | None = None
+    ends: FloatArray | None = None
