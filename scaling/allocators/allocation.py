@@ -1,0 +1,329 @@
+"""What an allocation is: the action of every class, its price and its certificate."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from scaling.curves import RESOURCES, IntArray, Menu, plain
+from scaling.errors import UsageError, did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import pandas as pd
+
+    from scaling.tables import BudgetTable
+
+Scope = Literal["average", "each", "total"]
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How much of a resource may be used.
+
+    Attributes:
+        resource: one of `scaling.curves.RESOURCES`.
+        scope: `average` per query under the class weights, `each` query, or `total` over `queries`.
+        amount: the most that may be used, zero or more.
+        queries: for how many queries a total is meant; None for the other scopes.
+        realised: what the allocation uses, in the same terms; for `each`, the dearest class.
+        price: the shadow price: value per unit of the resource at the optimum, 0 where the limit
+            does not bind. None for `each`, which is a mask on the menu.
+
+    Raises:
+        UsageError: an unknown resource or scope, an amount that is negative or not finite, or a
+            total without a number of queries.
+    """
+
+    resource: str
+    scope: Scope = "average"
+    amount: float = 0.0
+    queries: int | None = None
+    realised: float | None = None
+    price: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.resource not in RESOURCES:
+            raise UsageError(
+                f"Unknown resource '{self.resource}'. Resources: {', '.join(RESOURCES)}."
+                f"{did_you_mean(self.resource, RESOURCES)}"
+            )
+        if self.scope not in get_args(Scope):
+            raise UsageError(
+                f"Unknown scope '{self.scope}' of the limit on {self.resource}. "
+                f"Scopes: {', '.join(get_args(Scope))}."
+            )
+        if not (math.isfinite(self.amount) and self.amount >= 0):
+            raise UsageError(
+                f"The budget of {self.resource} is {self.amount}. "
+                "It must be a finite number, zero or more."
+            )
+        if self.scope == "total" and (self.queries is None or self.queries < 1):
+            raise UsageError(
+                f"A total of {self.resource} needs the number of queries it is for. "
+                "Give queries=N (--queries N), one or more."
+            )
+
+    @classmethod
+    def parse(cls, text: str, *, queries: int | None = None) -> Limit:
+        """Read `RESOURCE=X` or `RESOURCE:SCOPE=X`, as the command line writes it.
+
+        Raises:
+            UsageError: the text has another form, or says something that a limit cannot be.
+        """
+        name, equals, amount = text.partition("=")
+        resource, _, scope = name.partition(":")
+        try:
+            number = float(amount)
+        except ValueError:
+            equals = ""
+            number = 0.0
+        if not equals:
+            raise UsageError(
+                f"Cannot read the limit '{text}'. Write RESOURCE=X, RESOURCE:each=X or "
+                "RESOURCE:total=X, with a number X."
+            )
+        scope = scope or "average"
+        given: Any = scope
+        return cls(resource, given, number, queries if scope == "total" else None)
+
+    @property
+    def average(self) -> float:
+        """The amount per query."""
+        return self.amount if self.queries is None else self.amount / self.queries
+
+
+@dataclass(frozen=True)
+class Split:
+    """One class divided between two neighbouring rungs of its ladder.
+
+    Attributes:
+        class_index: the class.
+        lower: ladder rung that the rest of its queries get; -1 for doing nothing.
+        upper: ladder rung that a share of its queries gets.
+        share: that share, in (0, 1).
+    """
+
+    class_index: int
+    lower: int
+    upper: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Fallback:
+    """The best single action for every query, served where no class matches.
+
+    Attributes:
+        action: action columns; empty where it is doing nothing.
+        value: weighted mean over the usable classes that offer it.
+        cost: resource to weighted mean use per query, over the same classes.
+        offered: share of the usable classes' weight that offers it.
+    """
+
+    action: Mapping[str, Any]
+    value: float
+    cost: Mapping[str, float]
+    offered: float = 1.0
+
+
+@dataclass(frozen=True)
+class Allocation:
+    """The action chosen for every class, with the certificate of the choice.
+
+    Attributes:
+        ladder: the menu's classes, each with at most 64 hull rungs that rise strictly in the priced
+            resource; the chosen rung and its neighbours on the hull are among them.
+        chosen: shape (C,), rung of `ladder` that a class gets; -1 for doing nothing, -2 where its
+            group is unusable and it is served the fallback.
+        split: the class that is divided, where asked for.
+        limits: what was asked for, with what is used and the shadow price.
+        priced_resource: the resource in which ladders are priced.
+        value: weighted mean value per query.
+        bound: no allocation within the limits has a larger value (weak duality).
+        relative_gap: `(bound - value) / bound`.
+        uniform_value: value of the even spend, where every query may use at most the average
+            budget; None where some class has no action that cheap.
+        n_menu: rungs on offer within the limits on each query.
+        n_nonhull: rungs on offer that no price selects.
+        nonhull: some of their actions by name, at most 20.
+        spent: resource to mean use per query.
+        unspent: what is left of the average budget of the priced resource, per query.
+        unspent_cause: why it is left, None where nothing is.
+        fallback: the best single action that the average budget affords.
+        cautions: what to know before acting on this, each with `code` and `message`.
+        seed: recorded; the solve draws no random number.
+        status: "optimal": no better within the gap.
+    """
+
+    ladder: Menu
+    chosen: IntArray
+    split: tuple[Split, ...]
+    limits: tuple[Limit, ...]
+    priced_resource: str
+    value: float
+    bound: float
+    relative_gap: float
+    uniform_value: float | None
+    n_menu: int
+    n_nonhull: int
+    nonhull: tuple[Mapping[str, Any], ...]
+    spent: Mapping[str, float]
+    unspent: float
+    unspent_cause: str | None
+    fallback: Fallback
+    cautions: tuple[Mapping[str, str], ...] = field(default=())
+    seed: int | None = None
+    status: Literal["optimal"] = "optimal"
+
+    @property
+    def price(self) -> float | None:
+        """Shadow price of the priced resource: what one more unit a query buys."""
+        for limit in self.limits:
+            if limit.resource == self.priced_resource and limit.price is not None:
+                return limit.price
+        return None
+
+    def table(self, **options: Any) -> BudgetTable:
+        """The budget table that a server loads; options as `scaling.tables.build.build` takes."""
+        from scaling.tables.build import build
+
+        return build(self, **options)
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row a class: key, share of traffic, status, action, value, interval, use."""
+        menu, total = self.ladder, math.fsum(self.ladder.weight.tolist())
+        divided = {part.class_index: part for part in self.split}
+        rows: list[dict[str, Any]] = []
+        for index, rung in enumerate(self.chosen.tolist()):
+            row: dict[str, Any] = {
+                "class": {name: plain(column[index]) for name, column in menu.key.items()},
+                "weight": float(menu.weight[index]) / total,
+                "status": {-1: "abstain", -2: "fallback"}.get(rung, "chosen"),
+                **self._outcome(rung),
+            }
+            if index in divided:
+                part = divided[index]
+                row["split"] = {"share": part.share, **self._outcome(part.upper)}
+            rows.append(row)
+        return rows
+
+    def _outcome(self, rung: int) -> dict[str, Any]:
+        """Action, value, interval and use of a ladder rung, of doing nothing, or the fallback."""
+        if rung == -2:
+            f = self.fallback
+            return {
+                "action": dict(f.action), "value": f.value, "interval": None, "cost": dict(f.cost),
+            }  # fmt: skip
+        if rung == -1:
+            nothing = dict.fromkeys(self.ladder.cost, 0.0)
+            return {"action": {}, "value": 0.0, "interval": None, "cost": nothing}
+        menu = self.ladder
+        band = None if menu.interval is None else [float(x) for x in menu.interval[rung]]
+        return {
+            "action": menu.action_of(rung),
+            "value": float(menu.value[rung]),
+            "interval": None if band is None or not all(map(math.isfinite, band)) else band,
+            "cost": {name: float(column[rung]) for name, column in menu.cost.items()},
+        }
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a class: key and action columns, value, interval, use of every resource.
+
+        A divided class has a second row, and `share` says how much of it each row serves.
+        """
+        import pandas as pd
+
+        flat: list[dict[str, Any]] = []
+        for row in self.rows():
+            part = row.pop("split", None)
+            share = 1.0 if part is None else 1 - part["share"]
+            flat.append(self._flat({**row, "share": share}))
+            if part is not None:
+                flat.append(self._flat({**row, "status": "chosen", **part}))
+        columns = [*self.ladder.key, "weight", "share", "status", *self.ladder.action]
+        columns += ["value", "low", "high", *self.ladder.cost]
+        return pd.DataFrame(flat, columns=list(dict.fromkeys(columns)))
+
+    @staticmethod
+    def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+        low, high = row["interval"] or (None, None)
+        return {
+            **row["cost"], **row["action"], **row["class"],
+            "weight": row["weight"], "share": row["share"], "status": row["status"],
+            "value": row["value"], "low": low, "high": high,
+        }  # fmt: skip
+
+    def document(self) -> dict[str, Any]:
+        """The allocation as plain data (`kind: "scaling-allocation"`), without NaN or Infinity."""
+        from scaling._version import __version__
+
+        return {
+            "schema_version": "1.0",
+            "kind": "scaling-allocation",
+            "status": self.status,
+            "maximise": self.ladder.maximise,
+            "estimand": self.ladder.estimand,
+            "priced_resource": self.priced_resource,
+            "limits": [
+                {
+                    "resource": limit.resource,
+                    "scope": limit.scope,
+                    "amount": limit.amount,
+                    "queries": limit.queries,
+                    "realised": limit.realised,
+                    "price": limit.price,
+                }
+                for limit in self.limits
+            ],
+            "certificate": {
+                "value": self.value,
+                "bound": self.bound,
+                "relative_gap": self.relative_gap,
+                "uniform_value": self.uniform_value,
+            },
+            "spent": dict(self.spent),
+            "unspent": self.unspent,
+            "unspent_cause": self.unspent_cause,
+            "menu": {
+                "rungs": self.n_menu,
+                "nonhull": self.n_nonhull,
+                "nonhull_actions": [dict(action) for action in self.nonhull],
+            },
+            "rows": self.rows(),
+            "fallback": {
+                "action": dict(self.fallback.action),
+                "value": self.fallback.value,
+                "cost": dict(self.fallback.cost),
+                "offered": self.fallback.offered,
+            },
+            "cautions": [dict(caution) for caution in self.cautions],
+            "seed": self.seed,
+            "tool": {"name": "scaling", "version": __version__},
+        }
+
+    def to_json(self) -> str:
+        """`document` as JSON text."""
+        return json.dumps(self.document(), allow_nan=False, ensure_ascii=False, indent=1)
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        lines = [
+            f"{self.ladder.maximise} {self.value:.4f}, at most {self.bound:.4f} within the budget",
+            "even spend: "
+            + ("not feasible" if self.uniform_value is None else f"{self.uniform_value:.4f}"),
+        ]
+        lines += [
+            f"{limit.resource} {limit.scope}: {limit.realised:.6g} of {limit.amount:.6g}"
+            + ("" if limit.price is None else f", one more buys {limit.price:.3g}")
+            for limit in self.limits
+            if limit.realised is not None
+        ]
+        lines += [caution["message"] for caution in self.cautions]
+        items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+        table = self.to_frame().head(50).to_html(index=False, na_rep="", border=0)
+        return f"<div><strong>Allocation</strong><ul>{items}</ul>{table}</div>"

@@ -1,0 +1,282 @@
+"""What can be asked of `allocate`, and what it answers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from scaling.allocators import Limit, allocate
+from scaling.costs import SampleCosts
+from scaling.curves import Menu, over_samples
+from scaling.errors import InfeasibleError, InputError, NotUsableError, UsageError
+
+K = 32
+
+
+@pytest.fixture
+def menu() -> Menu:
+    k = np.arange(1, K + 1)
+    return over_samples(
+        -np.expm1(np.log1p(-np.array([0.5, 0.1, 0.02]))[:, None] * k),
+        k,
+        key={"level": np.array(["easy", "medium", "hard"])},
+        weight=np.array([200.0, 200.0, 200.0]),
+        curve=np.array([0, 1, 2]),
+        cost={"samples": k * 1.0, "tokens": k * 500.0, "seconds": k * 2.0},
+        model="m",
+        extrapolated=k > 16,
+        cautions={-1: ({"code": "pooled-models", "message": "two"},)},
+        estimand="population",
+    )
+
+
+@pytest.fixture
+def lame(menu: Menu) -> Menu:
+    """The hard level has no usable group."""
+    return replace(menu, curve=np.array([0, 1, -1]))
+
+
+def test_document_is_plain_json_and_frame_has_a_row_a_class(menu):
+    a = allocate(menu, 4000, unit="tokens", seed=7)
+    text = a.to_json()
+    document = json.loads(text, parse_constant=pytest.fail)
+    assert document["kind"] == "scaling-allocation"
+    assert document["status"] == "optimal"
+    assert document["seed"] == 7
+    assert document["certificate"]["bound"] >= document["certificate"]["value"]
+    assert document["limits"][0]["amount"] == 4000
+    assert [row["class"]["level"] for row in document["rows"]] == ["easy", "medium", "hard"]
+    frame = a.to_frame()
+    assert frame["level"].tolist() == ["easy", "medium", "hard"]
+    assert frame["tokens"].mean() == pytest.approx(a.spent["tokens"])
+    assert frame["samples"].tolist() == [row["action"]["samples"] for row in a.rows()]
+    assert "even spend" in a._repr_html_()
+
+
+def test_a_divided_class_has_two_rows(menu):
+    a = allocate(menu, 4100, unit="tokens", split=True)
+    frame = a.to_frame()
+    assert len(frame) == 4
+    spent = (frame["tokens"] * frame["share"] * frame["weight"]).sum()
+    assert spent == pytest.approx(4100)
+    assert [row for row in a.document()["rows"] if "split" in row]
+
+
+def test_total_budget_is_the_average_times_the_queries(menu):
+    one = allocate(menu, 4000, unit="tokens")
+    total = allocate(menu, 4000 * 600, unit="tokens", per="total", queries=600)
+    assert one.chosen.tolist() == total.chosen.tolist()
+    assert total.limits[0].realised == one.limits[0].realised * 600
+    assert total.price == one.price
+
+
+def test_problems_as_classes_are_the_queries(menu):
+    a = allocate(menu, 9, unit="samples", per="total", classes="problem")
+    assert a.limits[0].queries == 3
+    assert a.limits[0].realised == 9
+
+
+def test_limits_on_each_query_are_masks(menu):
+    a = allocate(menu, 4000, unit="tokens", limits=[("samples", "each", 9)])
+    assert max(row["action"]["samples"] for row in a.rows()) == 9
+    assert a.limits[1].price is None
+    assert a.limits[1].realised == 9
+    assert a.n_menu == 27
+    only = allocate(menu, limits=[Limit("seconds", "each", 11)])
+    assert {row["action"]["samples"] for row in only.rows()} == {5}
+    assert only.unspent == 0
+
+
+def test_a_limit_that_leaves_a_class_nothing(menu):
+    with pytest.raises(InfeasibleError, match=r"easy uses at most 0\.5") as caught:
+        allocate(menu, 4000, unit="tokens", limits=[Limit("samples", "each", 0.5)])
+    assert caught.value.smallest == 1
+    a = allocate(menu, 10, unit="tokens", limits=[("samples", "each", 0.5)], allow_skip=True)
+    assert a.chosen.tolist() == [-1, -1, -1]
+    assert a.value == 0
+    a.to_json()
+
+
+def test_of_several_averages_one_may_bind(menu):
+    slack = allocate(menu, 4000, unit="tokens", limits=[Limit("seconds", "average", 50)])
+    assert slack.price == allocate(menu, 4000, unit="tokens").price
+    assert slack.limits[1].price == 0
+    other = allocate(menu, 16000, unit="tokens", limits=[Limit("seconds", "average", 8)])
+    assert other.priced_resource == "seconds"
+    assert other.limits[0].price == 0
+    assert other.spent["seconds"] <= 8
+
+
+def test_two_binding_averages_are_refused(menu):
+    rng = np.random.default_rng(0)
+    menu = replace(menu, cost={**menu.cost, "usd": rng.uniform(0.1, 10, menu.value.size)})
+    with pytest.raises(UsageError, match="More than one budget binds"):
+        allocate(menu, 4000, unit="tokens", limits=[Limit("usd", "average", 0.9)])
+
+
+def test_too_small_a_budget_names_the_smallest(menu):
+    with pytest.raises(InfeasibleError, match="uses 500") as caught:
+        allocate(menu, 499, unit="tokens")
+    assert caught.value.smallest == 500
+    assert allocate(menu, 500, unit="tokens").spent["tokens"] == 500
+    with pytest.raises(InfeasibleError, match="uses 300000"):
+        allocate(menu, 1000, unit="tokens", per="total", queries=600)
+    assert allocate(menu, 1, unit="tokens", allow_skip=True).spent["tokens"] == 0
+
+
+def test_an_unusable_class_is_served_the_fallback(lame):
+    a = allocate(lame, 4000, unit="tokens")
+    assert a.chosen[2] == -2
+    row = a.rows()[2]
+    assert row["status"] == "fallback"
+    assert row["action"] == {"model": "m", "samples": 8}
+    used = [r["cost"]["tokens"] for r in a.rows()]
+    assert sum(used) / 3 == a.spent["tokens"] <= 4000
+    assert "fallback-served" in {c["code"] for c in a.cautions}
+    assert a.bound >= a.value
+
+
+def test_an_unusable_class_makes_room_at_the_smallest_budget(lame):
+    with pytest.raises(InfeasibleError) as caught:
+        allocate(lame, 400, unit="tokens")
+    assert caught.value.smallest == 500
+    a = allocate(lame, 500, unit="tokens")
+    assert a.spent["tokens"] == 500
+    nothing = allocate(lame, 100, unit="tokens", allow_skip=True)
+    assert nothing.fallback.action == {}
+
+
+def test_no_usable_class(menu):
+    with pytest.raises(NotUsableError, match="none of the fitted groups"):
+        allocate(replace(menu, curve=np.full(3, -1)), 10, unit="samples")
+
+
+def test_fallback_is_the_best_single_action_the_budget_affords(menu):
+    a = allocate(menu, 4000, unit="tokens")
+    assert a.fallback.action == {"model": "m", "samples": 8}
+    assert a.fallback.offered == 1
+    assert a.fallback.cost == {"samples": 8, "tokens": 4000, "seconds": 16}
+    assert a.fallback.value == pytest.approx(np.mean(1 - (1 - np.array([0.5, 0.1, 0.02])) ** 8))
+    assert a.fallback.value == pytest.approx(a.uniform_value)
+
+
+def test_fallback_is_pooled_over_those_that_offer_it_where_none_is_common(menu):
+    samples = np.arange(1, 3 * K + 1)  # no two classes offer the same number
+    odd = replace(menu, action={"model": menu.action["model"], "samples": samples})
+    a = allocate(odd, 4000, unit="tokens")
+    assert a.fallback.offered == pytest.approx(1 / 3)
+    assert a.fallback.cost["tokens"] <= 4000
+
+
+def test_weights_change_the_traffic(menu):
+    given = {"easy": 8, "medium": 1, "hard": 1}
+    a = allocate(menu, 2000, unit="tokens", weights=given)
+    rows = [{"level": level, "weight": w} for level, w in given.items()]
+    b = allocate(menu, 2000, unit="tokens", weights=rows)
+    assert a.chosen.tolist() == b.chosen.tolist()
+    assert [row["weight"] for row in a.rows()] == [0.8, 0.1, 0.1]
+    used = sum(row["weight"] * row["cost"]["tokens"] for row in a.rows())
+    assert a.spent["tokens"] == pytest.approx(used)
+    assert used <= 2000
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        ({"easy": 1, "medium": 1}, "No weight is given for hard"),
+        ({"easy": 1, "medium": 1, "hard": 1, "odd": 1}, "odd, which is no class"),
+        ({"easy": 1, "medium": 1, "hard": 0}, "hard is 0"),
+        ({"easy": 1, "medium": 1, "hard": "x"}, "hard is x"),
+        ([{"level": "easy"}], "Row 1 of the weights has no column weight"),
+        ([{"level": "easy", "weight": 1}] * 2, "Two weights are given for easy"),
+    ],
+)
+def test_bad_weights(menu, weights, words):
+    with pytest.raises(UsageError, match=words):
+        allocate(menu, 4000, unit="tokens", weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "No budget"),
+        ({"budget": 10}, "has no unit.*samples, tokens"),
+        ({"unit": "tokens"}, "has no budget"),
+        ({"budget": 10, "unit": "token"}, "Did you mean 'tokens'"),
+        ({"budget": 10, "unit": "usd"}, "--usd-per-sample"),
+        ({"budget": 10, "unit": "joules"}, "no cost in joules"),
+        ({"budget": -1, "unit": "tokens"}, "-1"),
+        ({"budget": float("nan"), "unit": "tokens"}, "nan"),
+        ({"budget": float("inf"), "unit": "tokens"}, "inf"),
+        ({"budget": 10, "unit": "tokens", "per": "total"}, "number of queries"),
+        ({"budget": 10, "unit": "tokens", "per": "day"}, "per='day'"),
+        ({"budget": 10, "unit": "tokens", "costs": SampleCosts(2)}, "Leave the costs out"),
+        ({"budget": 9, "unit": "tokens", "limits": [("samples", "some", 3)]}, "scope 'some'"),
+    ],
+)
+def test_bad_questions(menu, options, words):
+    with pytest.raises(UsageError, match=words):
+        allocate(menu, **options)
+
+
+def test_a_broken_menu_is_refused(menu):
+    with pytest.raises(InputError, match="rung 0"):
+        allocate(replace(menu, value=np.full(3 * K, np.nan)), 10, unit="samples")
+
+
+def test_limits_read_as_text():
+    assert Limit.parse("tokens=4000") == Limit("tokens", "average", 4000)
+    assert Limit.parse("usd:each=0.5") == Limit("usd", "each", 0.5)
+    assert Limit.parse("usd:total=5", queries=10).average == 0.5
+    for text in ("tokens", "tokens=", "tokens=many", "=3", "tokens:every=3"):
+        with pytest.raises(UsageError):
+            Limit.parse(text)
+
+
+class Source:
+    """A fit, as far as allocate is concerned."""
+
+    def __init__(self, menu: Menu) -> None:
+        self.built = menu
+
+    def menu(self, **options: object) -> Menu:
+        self.options = options
+        return self.built
+
+    def intervals(self, menu: Menu) -> Menu:
+        self.asked = menu.value.size
+        return replace(menu, interval=np.stack([menu.value - 0.1, menu.value + 0.1], axis=1))
+
+
+def test_a_source_makes_the_menu_and_the_intervals(menu):
+    big = SampleCosts(tokens_per_sample=500)
+    source = Source(menu)
+    a = allocate(source, 4000, unit="tokens", costs=big, allow_skip=True, extrapolate=True)
+    assert source.options == {
+        "values": "posterior",
+        "classes": "group",
+        "costs": big,
+        "skip": True,
+        "extrapolate": True,
+    }
+    assert source.asked == a.ladder.value.size
+    assert a.rows()[0]["interval"] is not None
+    codes = {c["code"] for c in a.cautions}
+    assert {"gate-not-run", "pooled-models"} <= codes
+    raw = allocate(source, 9, unit="samples", values="plugin")
+    assert "gate-not-run" not in {c["code"] for c in raw.cautions}
+
+
+def test_actions_beyond_the_data_are_told(menu):
+    assert "extrapolated" not in {c["code"] for c in allocate(menu, 2, unit="samples").cautions}
+    assert "extrapolated" in {c["code"] for c in allocate(menu, 20, unit="samples").cautions}
+
+
+def test_sources_are_merged(menu):
+    more = replace(menu, key={"level": np.array(["a", "b", "c"])})
+    a = allocate([menu, more], 4000, unit="tokens")
+    assert a.chosen.size == 6
+    assert a.ladder.key["level"].tolist() == ["easy", "medium", "hard", "a", "b", "c"]
