@@ -1,0 +1,243 @@
+"""`scaling fit`: a law with its uncertainty, from a log."""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scaling.cli import options, show
+from scaling.cli.frame import Command
+from scaling.errors import NotUsableError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from scaling.core.law import Law
+    from scaling.fitting.result import Estimate, FitResult, GroupFit
+
+
+@click.command("fit", cls=Command)
+@click.argument("sources", nargs=-1, required=True, metavar="SWEEP...")
+@click.option("--law", required=True, metavar="NAME", help="`scaling laws` lists them.")
+@options.output("FIT.json", "Write the fit document.")
+@options.as_json
+@click.option(
+    "--by",
+    metavar="COLS|none",
+    help="Columns that make the groups. Default: those of task and model with several values.",
+)
+@click.option(
+    "--bins",
+    multiple=True,
+    metavar="COL=.2,.6|COL:q4",
+    help="Cut points, or a number of quantile bins, of a numeric column.",
+)
+@click.option("--where", multiple=True, metavar="COL=VALUE", help="Keep these rows. Repeatable.")
+@click.option("--objective", metavar="NAME", help="What is minimised. Default: the law's first.")
+@click.option("--preset", metavar="NAME", help="A published recipe, such as brown2024.")
+@click.option(
+    "--interval",
+    type=click.Choice(["percentile", "profile", "none"]),
+    default="percentile",
+    show_default=True,
+    help="Bootstrap over problems, profile likelihood, or no intervals.",
+)
+@click.option("--replicates", type=int, default=1000, show_default=True)
+@click.option("--level", type=float, default=0.95, show_default=True)
+@click.option(
+    "--min-attempts", type=int, metavar="M", help="Leave out problems with fewer attempts."
+)
+@options.seed
+@options.reading
+@click.option("--strict", is_flag=True, help="Exit 3 where any group is not usable.")
+def command(
+    sources: tuple[str, ...],
+    *,
+    law: str,
+    output: Path | None,
+    as_json: bool,
+    by: str | None,
+    bins: tuple[str, ...],
+    where: tuple[str, ...],
+    objective: str | None,
+    preset: str | None,
+    interval: str,
+    replicates: int,
+    level: float,
+    min_attempts: int | None,
+    seed: int,
+    rename: tuple[str, ...],
+    check_duplicates: bool,
+    threshold: float | None,
+    strict: bool,
+) -> None:
+    r"""Fit a law to a log, group by group.
+
+    \b
+    scaling fit log.csv --law beta-binomial -o fit.json
+    scaling fit log.csv --law beta-binomial --by level,model
+    scaling fit counts.csv --law exponentiated-power --preset brown2024 --by model
+    cat counts.csv | scaling fit - --law beta-binomial --json
+
+    SWEEP is a file (CSV, Parquet, JSON lines; .gz too), a glob, or - for standard input; several
+    are read as one. Exit code 3 where no group is usable; the document is written and says why.
+    """
+    from scaling.core.files import ensure_writable
+    from scaling.core.registry import law as declared
+
+    # What can be refused at once is refused before the log is read.
+    model = declared(law)
+    model.objective(objective)
+    if preset:
+        model.preset(preset)
+    columns, cuts = options.columns(by), options.bins(bins)
+    kept = options.each_pair(where, "--where")
+    if output:
+        ensure_writable(output)
+
+    import scaling
+
+    sweep = options.read_sweep(
+        sources, rename=rename, check_duplicates=check_duplicates, threshold=threshold
+    )
+    options.notes(sweep)
+    with show.progress(f"fitting {law}") as progress:
+        result = scaling.fit(
+            sweep,
+            law,
+            columns,
+            objective=objective,
+            preset=preset,
+            interval=interval,
+            replicates=replicates,
+            level=level,
+            seed=seed,
+            bins=cuts or None,
+            where=kept or None,
+            min_attempts=min_attempts,
+            progress=progress,
+        )
+    text = show.document(result.to_json())
+    if as_json:
+        click.echo(text, nl=False)
+    else:
+        report(result, str(output) if output else None, " ".join(map(shlex.quote, sources)))
+    if output:
+        options.write(output, text, as_json=as_json)
+    refused = [g for g in result.groups if not g.usable]
+    if refused and (strict or not result.usable):
+        count = "no group is usable" if not result.usable else f"{len(refused)} not usable"
+        raise NotUsableError(
+            f"{count} of {len(result.groups)}: {refused[0].why_not()} "
+            "More problems, or more attempts at each, would help."
+        )
+
+
+def report(result: FitResult, path: str | None, source: str) -> None:
+    """What a person reads of a fit."""
+    from scaling.core.registry import law as declared
+
+    law = declared(result.law)
+    data = result.data
+    groups = result.groups
+    show.line("law", f"{law.name}: {law.meaning}")
+    recipe = f" (preset {result.preset})" if result.preset else ""
+    show.line("objective", f"{result.objective}{recipe}: {law.objective(result.objective).formula}")
+    show.line(
+        "data",
+        f"{source}: {data['rows']:,} rows ({data['format']}), sha256 {data['sha256'][:12]}; "
+        f"{sum(g.n_samples for g in groups):,} attempts in {len(groups)} group(s)",
+    )
+    spec = result.interval
+    if spec.method != "none":
+        drawn = f", {spec.replicates:,} replicates, seed {spec.seed}" if spec.replicates else ""
+        show.line("intervals", f"{spec.level:.0%} {spec.method}{drawn}")
+    for name, cuts in result.bins.items():
+        show.line("bins", f"{name} cut at {', '.join(show.amount(c) for c in cuts)}")
+
+    by = list(dict.fromkeys(name for g in groups for name in g.by))
+    _groups_table(
+        groups,
+        by,
+        ("problems", "attempts", *law.names),
+        lambda g: (
+            f"{g.n_problems:,}",
+            f"{g.n_samples:,}",
+            *(_estimate(g.params[n]) for n in law.names),
+        ),
+    )
+    _curve_table(result, law, by)
+    quality = {
+        "mae": "mean |error|",
+        "sd_abs_error": "sd",
+        "max_abs_residual": "max",
+        "held_out_mae": "held out",
+        "log_likelihood": "log-likelihood",
+        "aic": "AIC",
+    }
+    shown = [n for n in quality if any(g.fit.get(n) is not None for g in groups)]
+    if shown:
+        show.line(
+            "fit",
+            "the law against the unbiased curve of the log; held out: on problems left out of the "
+            "fit, five folds",
+        )
+        _groups_table(
+            groups,
+            by,
+            tuple(quality[n] for n in shown),
+            lambda g: tuple(show.number(g.fit.get(n)) for n in shown),
+        )
+    show.cautions(
+        ("" if len(groups) == 1 else g.label(), c.code, c.message)
+        for g in groups
+        for c in g.cautions
+    )
+    if result.usable:
+        budget = _budget([g for g in groups if g.usable])
+        allocate = f"scaling allocate {shlex.quote(path or '')} {budget} -o table.json"
+        keep = f"scaling fit {source} --law {law.name} -o fit.json"
+        show.following(allocate if path else keep)
+
+
+def _budget(groups: list[GroupFit]) -> str:
+    """A budget that these groups have evidence for: about eight samples a query."""
+    samples = min(8, *(g.reach for g in groups), *(g.max_n for g in groups))
+    if not all("tokens" in g.resources for g in groups):
+        return f"--budget {samples} --unit samples"
+    mean = max(g.resources["tokens"].mean for g in groups)
+    return f"--budget {float(f'{samples * mean:.1g}'):.0f} --unit tokens"
+
+
+def _groups_table(groups: tuple[GroupFit, ...], by: list[str], columns: Any, cells: Any) -> None:
+    show.table(
+        (*by, *columns),
+        ((*(str(g.by.get(n, "")) for n in by), *cells(g)) for g in groups[: show.MOST_ROWS]),
+        numbers=columns,
+    )
+    show.more(len(groups), "groups")
+
+
+def _curve_table(result: FitResult, law: Law, by: list[str]) -> None:
+    """The output at a few numbers of samples that every group has evidence for."""
+    usable = [g for g in result.groups if g.usable]
+    if [i.column for i in law.inputs] != ["samples"] or not usable:
+        return
+    reach = min(g.reach for g in usable)
+    at = sorted({k for k in (1, 10, 100) if k < reach} | {reach})
+    rows: dict[str, list[str]] = {}
+    for row in result.predict(samples=at).rows:
+        cell = show.number(row.estimate, 3)
+        if row.interval:
+            cell += f" {show.interval(row.interval, 3)}"
+        rows.setdefault(show.place(row.by), []).append(cell)
+    show.line(law.output.name, f"{law.output.meaning}; for new problems like these, by the law")
+    heads = tuple(f"k={k:,}" for k in at)
+    _groups_table(result.groups, by, heads, lambda g: tuple(rows[show.place(g.by)]))
+
+
+def _estimate(e: Estimate) -> str:
+    band = f" {show.interval(e.interval, 3)}" if e.interval else ""
+    return show.number(e.estimate) + band + " at bound" * e.at_bound

@@ -1,0 +1,208 @@
+"""Options that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scaling.errors import InputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from scaling.data.sweep import Sweep
+
+Bins = dict[str, tuple[float, ...] | int]
+
+as_json = click.option(
+    "--json", "as_json", is_flag=True, help="Print the document on standard output, nothing else."
+)
+seed = click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Same seed, same bytes.",
+)
+
+
+def output(metavar: str, text: str) -> Callable[[Any], Any]:
+    """The option `-o`."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Path(path_type=Path, allow_dash=False),
+        metavar=metavar,
+        help=text,
+    )
+
+
+def pairs(text: str, flag: str) -> dict[str, str]:
+    """Read `a=b,c=d`."""
+    found: dict[str, str] = {}
+    for part in text.split(","):
+        name, equals, value = part.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise UsageError(f"{flag} {text}: '{part}' is not of the form name=value.")
+        if name.strip() in found:
+            raise UsageError(f"{flag} {text}: '{name.strip()}' is given twice.")
+        found[name.strip()] = value.strip()
+    return found
+
+
+def each_pair(values: Sequence[str], flag: str) -> dict[str, str]:
+    """Read a repeated `name=value`, where the value may hold commas and equals signs."""
+    found: dict[str, str] = {}
+    for text in values:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise UsageError(f"{flag} {text}: give it as column=value.")
+        if name in found:
+            raise UsageError(f"{flag}: '{name}' is given twice; one value a column.")
+        found[name] = value
+    return found
+
+
+def finite(text: str, flag: str) -> float:
+    """Read a finite number."""
+    try:
+        value = float(text)
+    except ValueError:
+        raise UsageError(f"{flag}: '{text}' is not a number.") from None
+    if value - value != 0:
+        raise UsageError(f"{flag}: {text} is not allowed; give a finite number.")
+    return value
+
+
+def numbers(text: str, flag: str) -> list[float]:
+    """Read `1,10,100`; a number may be written 1e4."""
+    return [finite(part, flag) for part in text.split(",")]
+
+
+def columns(text: str | None) -> list[str] | None:
+    """Read `--by`: column names, `none` for one group, None for the default."""
+    if text is None:
+        return None
+    if text == "none":
+        return []
+    found = [part.strip() for part in text.split(",")]
+    if "" in found:
+        raise UsageError(
+            f"--by {text}: a column name is empty. Give --by level,model or --by none."
+        )
+    return found
+
+
+def bins(values: Sequence[str]) -> Bins:
+    """Read `COL=.2,.6` (cut points) and `COL:q4` (that many quantile bins).
+
+    Raises:
+        UsageError: neither form, cut points that do not increase, or fewer than two quantile bins.
+    """
+    found: Bins = {}
+    for text in values:
+        name, equals, cuts = text.partition("=")
+        column, colon, quantiles = text.rpartition(":q")
+        if equals and name:
+            points = tuple(numbers(cuts, f"--bins {text}"))
+            if any(b <= a for a, b in pairwise(points)):
+                raise UsageError(f"--bins {text}: cut points must increase.")
+            found[name] = points
+        elif colon and column and quantiles.isdigit() and int(quantiles) > 1:
+            found[column] = int(quantiles)
+        else:
+            raise UsageError(
+                f"--bins {text}: give cut points, as in difficulty=.2,.6, "
+                "or a number of quantile bins, as in difficulty:q4."
+            )
+    return found
+
+
+def reading(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of commands that read a log."""
+    for option in (
+        click.option(
+            "--threshold",
+            type=float,
+            metavar="X",
+            help="Count an attempt as correct when its score is at least X.",
+        ),
+        click.option(
+            "--check-duplicates",
+            is_flag=True,
+            help="Check every row for duplicates exactly, not by the screen alone.",
+        ),
+        click.option(
+            "--map",
+            "rename",
+            multiple=True,
+            metavar="THEIRS=OURS,...",
+            help="Rename columns of the file: --map solved=correct,question=problem.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def renames(given: Sequence[str]) -> dict[str, str]:
+    """Read `--map theirs=ours,...`."""
+    return pairs(",".join(given), "--map") if given else {}
+
+
+def read_sweep(
+    sources: Sequence[str],
+    *,
+    rename: Sequence[str] = (),
+    check_duplicates: bool = False,
+    threshold: float | None = None,
+) -> Sweep:
+    """Read one or several logs as one sweep."""
+    import scaling
+    from scaling.cli import show
+
+    names = renames(rename)
+    with show.waiting(f"reading {', '.join(sources)}"):
+        return scaling.read(
+            list(sources) if len(sources) > 1 else sources[0],
+            rename=names or None,
+            check_duplicates=check_duplicates,
+            threshold=threshold,
+        )
+
+
+def notes(sweep: Sweep) -> None:
+    """Say on standard error what reading left out or assumed."""
+    from scaling.cli import show
+
+    found = sweep.report
+    said = {
+        "attempts without a verdict (errors among them) are missing, not wrong": found.missing,
+        "attempts were cut off at a limit; they keep their verdict": found.truncated,
+        "problems have no attempt with a verdict and are left out": found.without_verdict,
+    }
+    for text in [*(f"{n:,} {what}" for what, n in said.items() if n), *found.notes]:
+        show.message(f"note: {text}")
+
+
+def standard_input() -> str:
+    """The text of standard input, for a path of `-`."""
+    content = sys.stdin.buffer.read()
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"standard input is not UTF-8 text (byte {error.start}). Give a JSON document."
+        ) from error
+
+
+def write(path: Path, text: str, *, as_json: bool) -> None:
+    """Write a document whole, and say where it is."""
+    from scaling.cli import show
+    from scaling.core.files import write_text
+
+    write_text(path, text)
+    show.wrote(path, as_json=as_json)

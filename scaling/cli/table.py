@@ -1,0 +1,141 @@
+"""`scaling table`: check a budget table, or look a query up in it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from scaling.cli import options, show
+from scaling.cli.frame import Group
+from scaling.errors import CheckError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scaling.tables import BudgetTable
+
+
+@click.group("table", cls=Group)
+def command() -> None:
+    r"""Check a budget table, or look up what a query may spend.
+
+    \b
+    scaling table check table.json
+    scaling table lookup table.json level=hard
+    """
+
+
+@command.command("check")
+@click.argument("path", metavar="TABLE.json")
+@options.as_json
+def check(path: str, *, as_json: bool) -> None:
+    r"""Check a table: its schema, and what no schema can say.
+
+    \b
+    scaling table check table.json
+
+    Exit code 5 where something is wrong; each finding has a code, a place and a message.
+    """
+    table = _load(path)
+    report = table.check()
+    if as_json:
+        click.echo(show.document(report.to_json()), nl=False)
+    elif report.ok:
+        held = [name.replace("_", " ") for name, holds in report.guarantees.items() if holds]
+        show.line("sound", f"{path}, {table.table_id}")
+        for name in held:
+            show.line("holds", name)
+        for name, holds in report.guarantees.items():
+            if not holds:
+                show.line("not held", name.replace("_", " "))
+        show.following(f"scaling table lookup {path} {_example(table.document)}".rstrip())
+    else:
+        show.table(
+            ("finding", "where", "what is wrong"),
+            ((f.code, f.where, f.message) for f in report.findings),
+        )
+    if not report.ok:
+        raise CheckError(
+            f"{path}: {len(report.findings)} finding(s). Do not serve this table; "
+            "write it anew with `scaling allocate`."
+        )
+
+
+@command.command("lookup")
+@click.argument("path", metavar="TABLE.json")
+@click.argument("features", nargs=-1, metavar="NAME=VALUE...")
+@click.option(
+    "--price", metavar="L", help="Live price of the priced resource, in value per unit: 2e-5."
+)
+@click.option(
+    "--draw",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Number in [0, 1) that tells which share of a divided class the query is in.",
+)
+@options.as_json
+def lookup(
+    path: str, features: tuple[str, ...], *, price: str | None, draw: float | None, as_json: bool
+) -> None:
+    r"""Look up what a query may spend.
+
+    \b
+    scaling table lookup table.json level=hard
+    scaling table lookup table.json level=hard --price 2e-5
+
+    What no row answers gets the fallback, with the reason, and exit code 0.
+    """
+    known = options.each_pair(features, "NAME=VALUE")
+    table = _load(path)
+    decision = table.lookup(known, price, draw=draw)
+    if as_json:
+        click.echo(show.document(decision.to_json()), nl=False)
+        return
+    show.line("row", decision.row_id or f"fallback: {decision.reason}")
+    show.line("action", _words(decision.action))
+    expected = decision.expected
+    maximised = table.document["objective"]["maximise"].replace("_", " ")
+    value = expected["value"]
+    band = show.interval(value["interval"]) if value.get("interval") else ""
+    oracle = ", if every right answer is recognised" * bool(expected.get("assumes_oracle_verifier"))
+    show.line("value", f"{maximised} {show.number(value['mean'])} {band}".rstrip() + oracle)
+    spent = (
+        f"{show.amount(each['mean'], 4)} {name}" for name, each in expected["resources"].items()
+    )
+    show.line("cost", ", ".join(spent) + " expected a query")
+    if decision.hard_limits:
+        show.line("limits", _words(decision.hard_limits))
+    show.line("table", decision.table_id)
+
+
+def _load(path: str) -> BudgetTable:
+    from scaling.tables import BudgetTable
+
+    if path == "-":
+        return BudgetTable.from_json(options.standard_input())
+    return BudgetTable.load(path)
+
+
+def _words(fields: Mapping[str, Any]) -> str:
+    fields = {k: v for k, v in fields.items() if v not in (None, {"kind": "none"})}
+    return ", ".join(f"{name}={value}" for name, value in fields.items())
+
+
+def _example(document: Mapping[str, Any]) -> str:
+    """Arguments of a lookup that the first row answers, where that is simple to say."""
+    bins = {f["name"]: f["bins"] for f in document["key"]["features"] if "bins" in f}
+    parts = []
+    for name, value in document["rows"][0]["when"].items():
+        first = value[0] if isinstance(value, list) else value
+        if name in bins:
+            first = bins[name][first] - 1 if first < len(bins[name]) else bins[name][-1]
+        if isinstance(first, dict):
+            first = first.get("gte", first.get("lt"))
+        parts.append(_quoted(f"{name}={first}"))
+    return " ".join(parts)
+
+
+def _quoted(text: str) -> str:
+    from shlex import quote
+
+    return quote(text)
