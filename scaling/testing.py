@@ -158,7 +158,8 @@ def fit_recovers(law: Law, rng: np.random.Generator) -> None:
     theta = law.bound(law.free(np.array([p.typical for p in law.params])).mean(axis=1))
     evidence = _simulated(law, theta, rng)
     sweep: Any = SimpleNamespace(
-        groups=lambda *_, **__: (evidence,), sha256="0" * 64, format="simulated", rows=1
+        groups=lambda *_, **__: (evidence,),
+        provenance={"sha256": "0" * 64, "format": "simulated", "rows": 1},
     )
     for name in law.objectives:
         # A very high level: this is a check of the machinery; coverage is checked by simulation elsewhere.

@@ -193,12 +193,16 @@ class Allocation:
 
         return build(self, **options)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """One row a class: key, share of traffic, status, action, value, interval, use."""
+    def rows(self, most: int | None = None) -> list[dict[str, Any]]:
+        """One row a class: key, share of traffic, status, action, value, interval, use.
+
+        Args:
+            most: rows to return; all where None.
+        """
         menu, total = self.ladder, math.fsum(self.ladder.weight.tolist())
         divided = {part.class_index: part for part in self.split}
         rows: list[dict[str, Any]] = []
-        for index, rung in enumerate(self.chosen.tolist()):
+        for index, rung in enumerate(self.chosen[:most].tolist()):
             row: dict[str, Any] = {
                 "class": {name: plain(column[index]) for name, column in menu.key.items()},
                 "weight": float(menu.weight[index]) / total,

@@ -164,8 +164,7 @@ def command(
             costs=priced,
             seed=seed,
         )
-        table = allocation.table()
-    text = show.document(table.to_json())
+        text = show.document(allocation.table().to_json()) if output or as_json else ""
     if as_json:
         click.echo(text, nl=False)
     else:
@@ -416,7 +415,7 @@ def _chosen(allocation: Allocation) -> None:
     key = list(allocation.ladder.key)
     resources = list(allocation.spent)
     rows = []
-    for row in allocation.rows()[: show.MOST_ROWS]:
+    for row in allocation.rows(show.MOST_ROWS):
         named = [str(row["class"][name]) for name in key] or ["all queries"]
         share = show.number(100 * row["weight"], 3) + "%"
         rows.append((*named, share, *_outcome(row, row["status"], resources)))

@@ -20,6 +20,7 @@ MISSING = "—"
 MOST_ROWS = 40
 """Rows of a table that are printed; documents hold all."""
 _PLAIN_WIDTH = 120
+_LABEL = 30  # first columns up to this width are never broken
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -99,11 +100,12 @@ def table(
     from rich.table import Table
     from rich.text import Text
 
-    right = set(numbers)
+    right, rows = set(numbers), list(rows)
     out = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in columns:
+    for index, name in enumerate(columns):
         justify: Any = "right" if name in right else "left"
-        out.add_column(Text(name), justify=justify, overflow="fold", no_wrap=name in right)
+        whole = name in right or (index == 0 and all(len(row[0]) <= _LABEL for row in rows))
+        out.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         out.add_row(*(Text(cell) for cell in row))
     _print(out)

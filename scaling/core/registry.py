@@ -41,7 +41,7 @@ def law(name: str) -> Law:
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "laws": ("laws", ()),
     "cost models": ("costs", ()),
-    "allocators": ("allocators", ("allocate", "allocation")),
+    "allocators": ("allocators", ("actions", "allocate", "allocation", "problem")),
     "readers": ("data/readers", ()),
     "exports": ("tables/export", ()),
 }

@@ -40,6 +40,7 @@ class Counts:
         stop_batch: attempts in a batch, where attempts stop by batches.
         stop_cap: the most attempts a problem could get, where given.
         resources: use per sample, by resource name.
+        model: the one model that made the attempts, None where it has no name or there are several.
         pooled: columns over which attempts of one problem were added up (several models, say).
         dropped: problems left out for having no verdict or fewer attempts than asked for.
     """
@@ -52,6 +53,7 @@ class Counts:
     cluster: NDArray[np.str_] | None = None
     stop_rule: str | None = None
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
+    model: str | None = None
     pooled: tuple[str, ...] = ()
     dropped: int = 0
     stop_batch: int | None = None

@@ -142,6 +142,7 @@ def split_counts(
                 c=c[kept],
                 cluster=cluster,
                 stop_rule=_stop_rule(statistics, members, by_values),
+                model=_one_model(statistics, members),
                 stop_batch=_one_number(statistics, members, "stop_batch", by_values),
                 stop_cap=_one_number(statistics, members, "stop_cap", by_values),
                 resources=_resources(use, kept, cluster),
@@ -393,6 +394,12 @@ def _stop_rule(statistics: Statistics, rows: IntArray, by: Mapping[str, Scalar])
         )
     rule = rules.pop()
     return None if rule == "unknown" else rule
+
+
+def _one_model(statistics: Statistics, rows: IntArray) -> str | None:
+    key = statistics.keys["model"]
+    used = np.unique(key.codes[rows])
+    return (str(key.levels[used[0]]) or None) if len(used) == 1 else None
 
 
 def _one_number(

@@ -10,7 +10,7 @@ import numpy as np
 from scaling.costs import SampleCosts
 from scaling.curves import FloatArray, IntArray, Menu, merge, over_samples
 from scaling.data.evidence import Counts
-from scaling.data.schema import KNOBS, WORDS
+from scaling.data.schema import ACTION_COLUMNS, KNOBS, WORDS
 from scaling.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def plugin_menu(
         )
     if classes not in ("group", "problem"):
         raise UsageError(f"Unknown classes '{classes}'. Classes are by 'group' or by 'problem'.")
-    found, data, model = _evidence(source, by)
+    found: Sequence[Evidence] = source if isinstance(source, Sequence) else source.groups(by)
+    data = [] if isinstance(source, Sequence) else [source.provenance]
     groups = [group for group in found if isinstance(group, Counts)]
     if not groups or len(groups) < len(found):
         raise InputError(
@@ -81,8 +82,8 @@ def plugin_menu(
     tasks = any((group.task != groups[0].task[0]).any() for group in groups)
     parts = []
     for group in groups:
-        own = {k: v for k, v in group.by.items() if k not in ("model", *KNOBS, *WORDS)}
-        named = group.by.get("model", model)
+        own = {k: v for k, v in group.by.items() if k not in ACTION_COLUMNS}
+        model = group.by.get("model", group.model)
         measured = {name: use.mean for name, use in group.resources.items()}
         largest = int(group.n.max())
         samples = np.arange(1, largest * (BEYOND if extrapolate else 1) + 1, dtype=np.int64)
@@ -116,8 +117,8 @@ def plugin_menu(
                 key=key,
                 weight=weight,
                 curve=curve,
-                cost=costs.of(None if named is None else str(named), measured).at(samples),
-                model="" if named is None else str(named),
+                cost=costs.of(None if model is None else str(model), measured).at(samples),
+                model=str(model or ""),
                 knobs={k: v for k, v in group.by.items() if k in (*KNOBS, *WORDS)},
                 extrapolated=samples > largest if extrapolate else None,
                 bins={k: v for k, v in (bins or {}).items() if k in own},
@@ -135,18 +136,6 @@ def plugin_menu(
             )
         )
     return merge(parts)
-
-
-def _evidence(
-    source: Sweep | Sequence[Evidence], by: Sequence[str] | None
-) -> tuple[Sequence[Evidence], list[dict[str, Any]], str | None]:
-    """The groups, where they come from, and the model where there is only one."""
-    if isinstance(source, Sequence):
-        return source, [], None
-    data = [{"sha256": source.sha256, "format": source.format, "rows": source.rows}]
-    models = source.statistics.keys.get("model")
-    only = None if models is None or len(models.levels) != 1 else str(models.levels[0])
-    return source.groups(by), data, only or None
 
 
 def plugin_coverage(n: IntArray, c: IntArray, samples: IntArray) -> FloatArray:

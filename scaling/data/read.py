@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import re
 import shutil
 import sys
 import zlib
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import duckdb
 
 _HEAD = 1 << 16
+_GZIP = b"\x1f\x8b"
+_SPOOLED = re.compile(r"\S*standard input(\.gz)?")
 
 
 def read(
@@ -104,7 +107,7 @@ def _sweep(
         kind=parts.kind,
         format=scan.format,
         rows=rows,
-        sources=tuple(part.name for part in scan.parts),
+        sources=tuple(_SPOOLED.sub("standard input", part.name) for part in scan.parts),
         statistics=statistics,
         report=Report.of(statistics, (*scan.notes, *notes)),
     )
@@ -128,7 +131,10 @@ def _opened(con: duckdb.DuckDBPyConnection, source: Any) -> Iterator[tuple[Scan,
         yield (scan_frame(con, source),)
         return
     with TemporaryDirectory(prefix="scaling-") as folder:
-        yield scans_of(con, paths_of(source, Path(folder)))
+        try:
+            yield scans_of(con, paths_of(source, Path(folder)))
+        except InputError as error:
+            raise InputError(_SPOOLED.sub("standard input", str(error))) from None
 
 
 def paths_of(source: Any, folder: Path) -> tuple[Path, ...]:
@@ -149,8 +155,10 @@ def paths_of(source: Any, folder: Path) -> tuple[Path, ...]:
                 f"a list of sources holds a {type(item).__name__}; it may hold paths, globs and '-'."
             )
         if str(item) == "-":
-            path = folder / "standard input"
+            start = sys.stdin.buffer.read(2)
+            path = folder / ("standard input.gz" if start == _GZIP else "standard input")
             with path.open("wb") as file:
+                file.write(start)
                 shutil.copyfileobj(sys.stdin.buffer, file)
             paths.append(path)
         else:
@@ -221,7 +229,7 @@ def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             head = file.read(_HEAD)
-        if head.startswith(b"\x1f\x8b"):
+        if head.startswith(_GZIP):
             with gzip.open(path, "rb") as packed:
                 head = packed.read(_HEAD)
     except (OSError, EOFError, zlib.error) as error:
@@ -258,8 +266,6 @@ def _errors_of_engine(scan: Scan, files: list[Path] | None = None) -> Iterator[N
 
 
 def _said(message: str, where: str) -> str:
-    import re
-
     file = re.search(r"file = (.+)", message)
     line = re.search(r"CSV Error on Line: (\d+)", message)
     counted = re.search(r"Expected Number of Columns: (\d+) Found: (\d+)", message)
@@ -268,6 +274,11 @@ def _said(message: str, where: str) -> str:
         return (
             f"{place}: {counted.group(2)} fields where the header has {counted.group(1)}; every row "
             "has as many as the header. Mend the row, and quote fields that hold the separator."
+        )
+    if "state machine" in message:
+        return (
+            f"{place}: line ends or quotes are mixed. Save the file with one kind of line end, and double "
+            "the quotes inside quoted fields."
         )
     if "unterminated quote" in message:
         return f"{place}: a quote is opened and never closed. Close or double it."

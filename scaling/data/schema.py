@@ -31,6 +31,9 @@ KNOBS = (
 WORDS = ("strategy", "effort", "budget_kind")
 """Settings that a budget can choose, or that say how it was enforced, in words."""
 
+ACTION_COLUMNS = ("model", *KNOBS, *WORDS)
+"""Columns that an action is made of; a group's other columns tell classes of queries apart."""
+
 STOPPING = ("stop_rule", "stop_batch", "stop_cap")
 STOP_RULES = ("fixed", "until_success", "until_success_batched", "unknown")
 

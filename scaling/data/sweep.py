@@ -92,6 +92,11 @@ class Sweep:
                 )
 
     @property
+    def provenance(self) -> dict[str, Any]:
+        """`sha256`, `format` and `rows`, as fits, menus and tables carry them."""
+        return {"sha256": self.sha256, "format": self.format, "rows": self.rows}
+
+    @property
     def class_columns(self) -> tuple[str, ...]:
         """Columns of the user's own, by which a gateway may tell queries apart."""
         return groups.class_columns(self.statistics)

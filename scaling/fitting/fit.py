@@ -108,7 +108,7 @@ def fit(
         preset=preset,
         interval=spec,
         groups=tuple(fitted),
-        data={"sha256": sweep.sha256, "format": sweep.format, "rows": sweep.rows},
+        data=sweep.provenance,
         bins=sweep.cuts(bins) if bins else {},
         tool={"name": "scaling", "version": __version__},
     )
@@ -161,6 +161,7 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         max_n=int(counts.n.max()),
         reach=reach,
         stop_rule=evidence.stop_rule,
+        model=evidence.model,
         resources=evidence.resources,
         cautions=cautions + core.cautions,
     )
@@ -211,6 +212,7 @@ def _fit_points(plan: Plan, evidence: Points) -> GroupFit:
         max_n=reach,
         reach=reach,
         stop_rule=None,
+        model=str(evidence.by["model"]) if "model" in evidence.by else None,
         resources={},
         cautions=cautions + core.cautions,
     )

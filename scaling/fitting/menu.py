@@ -16,14 +16,13 @@ from scaling.core.law import Law
 from scaling.costs import SampleCosts
 from scaling.curves import Menu, merge, over_samples, plain
 from scaling.data.evidence import Counts, Scalar
-from scaling.data.schema import KNOBS, WORDS
+from scaling.data.plugin import BEYOND, plugin_menu
+from scaling.data.schema import ACTION_COLUMNS
 from scaling.errors import NotUsableError, UsageError
 from scaling.fitting.result import FitResult, GroupFit
 
 FloatArray = NDArray[np.float64]
 
-ACTION_COLUMNS = ("model", *KNOBS, *WORDS)
-EXTRAPOLATE = 16  # times the most attempts seen; a budget beyond that is not one to act on
 _DEGREE = 96
 
 
@@ -58,13 +57,13 @@ def menu(
     provenance = _provenance(fit, costs)
     parts = []
     for group in fit.groups:
-        samples = np.arange(1, group.max_n * (EXTRAPOLATE if extrapolate else 1) + 1)
+        samples = np.arange(1, group.max_n * (BEYOND if extrapolate else 1) + 1)
         shared: dict[str, Any] = {
             "samples": samples,
-            "cost": costs.of(_model(group), {n: r.mean for n, r in group.resources.items()}).at(
+            "cost": costs.of(group.model, {n: r.mean for n, r in group.resources.items()}).at(
                 samples
             ),
-            "model": _model(group) or "",
+            "model": group.model or "",
             "knobs": {c: v for c, v in group.by.items() if c in ACTION_COLUMNS and c != "model"},
             "extrapolated": samples > group.reach,
             "bins": fit.bins,
@@ -78,10 +77,6 @@ def menu(
             else _of_problems(group, law, len(tasks) > 1, shared)
         )
     return merge(parts)
-
-
-def _model(group: GroupFit) -> str | None:
-    return str(group.by["model"]) if "model" in group.by else None
 
 
 def _class_key(group: GroupFit, size: int = 1) -> dict[str, NDArray[Any]]:
@@ -179,8 +174,6 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
 def _plugin(
     fit: FitResult, *, classes: str, costs: SampleCosts, skip: bool, extrapolate: bool
 ) -> Menu:
-    from scaling.data.plugin import plugin_menu
-
     groups = []
     for g in fit.groups:
         if g.problems is None:
@@ -188,10 +181,11 @@ def _plugin(
             raise UsageError(msg)
         p = g.problems
         groups.append(
-            Counts(g.by, p.task, p.problem, p.n, p.c, stop_rule=g.stop_rule, resources=g.resources)
+            Counts(g.by, p.task, p.problem, p.n, p.c, model=g.model, resources=g.resources)
         )
-    plugin = plugin_menu(groups, classes=classes, costs=costs, skip=skip, extrapolate=extrapolate)
-    return replace(plugin, bins=fit.bins)
+    return plugin_menu(
+        groups, classes=classes, costs=costs, skip=skip, extrapolate=extrapolate, bins=fit.bins
+    )
 
 
 def _provenance(fit: FitResult, costs: SampleCosts) -> dict[str, Any]:

@@ -86,6 +86,7 @@ class GroupFit:
         max_n: the most attempts at any problem (the largest input of a curve).
         reach: up to where the fit had evidence; beyond it a prediction is an extrapolation.
         stop_rule: of the log.
+        model: the one model that made the attempts, None where it has no name or there are several.
         draws: bootstrap replicates of the parameters, shape (D, p) with D <= 1,000, or None.
         resources: use per sample.
         status: "ok", "not-identified" or "not-converged".
@@ -105,6 +106,7 @@ class GroupFit:
     max_n: int
     reach: int
     stop_rule: str | None
+    model: str | None
     draws: FloatArray | None
     resources: Mapping[str, ResourceUse]
     status: Status

@@ -41,6 +41,8 @@ KNOBS = {
 """Action columns of a menu whose field in the table has another name; the rest keep theirs."""
 UNKNOWN_MODEL = "unknown"
 """Written where the log names no model: the schema asks every action that runs one for its name."""
+MOST_ROWS = 20_000
+"""Rows of a table; beyond that a server wants classes of queries, not a list of them."""
 _HARD_LIMITS: Mapping[str, tuple[str, Callable[[float], float]]] = {
     "usd": ("max_usd", float),
     "tokens": ("max_total_tokens", math.floor),
@@ -75,7 +77,7 @@ def build(
 
     Raises:
         InputError: an action column that has no place in the table, a number that is not finite,
-            or an instant that cannot be read.
+            an instant that cannot be read, or more than 20,000 classes.
     """
     began = _instant("created", datetime.now(UTC) if created is None else created)
     ends = None if valid_until is None else _instant("valid_until", valid_until)
@@ -84,6 +86,11 @@ def build(
             f"valid_until {_text(ends)} is not after created {_text(began)}. Give a later instant."
         )
     menu = allocation.ladder
+    if len(menu.weight) > MOST_ROWS:
+        raise InputError(
+            f"The allocation has {len(menu.weight):,} classes, and a table at most {MOST_ROWS:,} rows. Allocate by "
+            "group (--class group, --bins), or take the allocation itself with Allocation.to_frame()."
+        )
     _refuse_foreign_actions(menu)
     features = _features(menu)
     document: dict[str, Any] = {

@@ -404,3 +404,15 @@ def test_every_allocation_has_a_table_that_passes_every_check(menu, spare, split
     budget = spare + (0 if menu.skip and spare else cheapest + 60)
     table = build(allocate(menu, budget, unit="tokens", split=split), created=CREATED)
     assert table.check().findings == ()
+
+
+def test_a_million_classes_are_no_table(coverage_menu):
+    menu = coverage_menu([0.2], key={"problem": ["p"]})
+    many = replace(
+        menu,
+        key={"problem": np.arange(20_001).astype(str)},
+        weight=np.ones(20_001),
+        curve=np.zeros(20_001, dtype=np.int64),
+    )
+    with pytest.raises(InputError, match="20,001 classes.*at most 20,000 rows.*--class group"):
+        build(allocate(many, 2, unit="samples"))
