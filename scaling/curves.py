@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.core.files import write_text
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Mapping, Sequence
+    from pathlib import Path
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -82,6 +85,53 @@ class Menu:
     def action_of(self, rung: int) -> dict[str, Any]:
         """The action columns of one rung, as plain Python values."""
         return {column: plain(values[rung]) for column, values in self.action.items()}
+
+    def columns(self) -> dict[str, list[Any]]:
+        """The menu as rows, column by column: one row for each class and action on offer to it.
+
+        What `scaling.read_menu` reads: class and action columns, `value`, `value_se` where known, a column
+        for each resource, `weight` and `maximise`. Unusable classes have no row.
+        """
+        served = np.flatnonzero(self.curve >= 0)
+        low, high = self.start[self.curve[served]], self.start[self.curve[served] + 1]
+        rung, owner = _ranges(low, high), np.repeat(served, high - low)
+        out = {name: column[owner].tolist() for name, column in self.key.items()}
+        # samples are both: as an action they are whole numbers
+        for columns in (self.cost, self.action):
+            out |= {name: column[rung].tolist() for name, column in columns.items()}
+        out["value"] = self.value[rung].tolist()
+        if self.value_se is not None:
+            out["value_se"] = self.value_se[rung].tolist()
+        out["weight"] = self.weight[owner].tolist()
+        out["maximise"] = [self.maximise] * len(rung)
+        return out
+
+    def to_frame(self) -> Any:
+        """`columns()` as a pandas DataFrame."""
+        import pandas as pd
+
+        return pd.DataFrame(self.columns())
+
+    def save(self, path: str | os.PathLike[str]) -> Path:
+        """Write the rows as CSV, which `scaling.read_menu` and `scaling allocate` read.
+
+        Intervals, support and provenance stay behind: a menu file says what is on offer, not how it is
+        known. Allocate from the fit to keep them.
+
+        Raises:
+            InputError: the path does not end in .csv, or cannot be written.
+        """
+        import csv
+        import io
+
+        if not str(path).endswith(".csv"):
+            raise InputError(f"{path}: a menu is written as CSV; give a name that ends in .csv.")
+        columns = self.columns()
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
+        return write_text(path, text.getvalue())
 
 
 @runtime_checkable

@@ -46,13 +46,14 @@ def read_menu(
 
     Columns: `value` in [0, 1]; at least one of `samples, tokens, usd, flops, bytes, eflops, seconds,
     joules`, the expected use per query; `model` and knobs, which make the action (`samples` is both
-    a knob and a resource); where known `value_se`, and `weight`, a class's share of the traffic; all
-    other columns name the class. Rungs of a class are sorted by `samples` or the first resource.
+    a knob and a resource); where known `value_se`, `weight`, a class's share of the traffic, and
+    `maximise`, what the values are; all other columns name the class. Rungs of a class are sorted
+    by `samples` or the first resource.
 
     Args:
         source: as for `scaling.read`.
         rename: {theirs: ours}.
-        maximise: what `value` is.
+        maximise: what `value` is, where no column says so.
 
     Raises:
         InputError: for a missing column or value, a negative or infinite number, a column of an
@@ -79,7 +80,9 @@ def _menu(
         )
     actions = [c for c in ("model", *KNOBS, *WORDS) if c in column]
     resources = [r for r in RESOURCES if r in column]
-    taken = {"value", "value_se", "weight", *RESOURCES, *actions}
+    if "maximise" in column:
+        maximise = _maximise(con, scan, column["maximise"])
+    taken = {"value", "value_se", "weight", "maximise", *RESOURCES, *actions}
     classes = [c for c in column if c not in taken]
     for own in classes:
         kind = scan.columns[column[own]]
@@ -161,6 +164,22 @@ def _menu(
                 f"it to one of {listed(RESOURCES)} with --map {c}=tokens, or drop it."
             )
     return _assembled(where, keys, numbers, classes, actions, resources, int(rows), maximise)
+
+
+def _maximise(
+    con: duckdb.DuckDBPyConnection, scan: Scan, theirs: str
+) -> Literal["accuracy", "coverage"]:
+    found = con.execute(
+        f"SELECT DISTINCT CAST({name(theirs)} AS VARCHAR) FROM ({scan.sql}) ORDER BY 1"
+    ).fetchall()
+    if found == [("coverage",)]:
+        return "coverage"
+    if found != [("accuracy",)]:
+        raise InputError(
+            f"{scan.where}: maximise is {listed([str(value) for (value,) in found])}; it is accuracy or coverage, "
+            "the same in every row."
+        )
+    return "accuracy"
 
 
 def _assembled(

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from scaling.curves import over_samples
 from scaling.data import read_menu
 from scaling.errors import InputError
 
@@ -40,6 +41,27 @@ def test_rungs_of_a_class_stand_together_cheapest_first() -> None:
     np.testing.assert_array_equal(shuffled.value, menu.value)
 
 
+def test_a_menu_is_read_as_it_was_saved(tmp_path: Path) -> None:
+    value = 1 - (1 - np.array([[0.1], [0.4]])) ** np.array([1, 2, 4])
+    menu = over_samples(
+        value,
+        np.array([1, 2, 4]),
+        key={"level": np.array(["easy", 'hard, "odd"'])},
+        weight=np.array([3.0, 1.0]),
+        curve=np.array([1, 0]),
+        cost={"samples": np.array([1.0, 2, 4]), "tokens": np.array([10.5, 21, 42])},
+        model="m",
+        value_se=value / 10,
+    )
+    menu.save(tmp_path / "menu.csv")
+    again = read_menu(tmp_path / "menu.csv")
+    assert again.maximise == "coverage"
+    assert again.columns() == menu.columns()
+    assert len(menu.to_frame()) == 6
+    with pytest.raises(InputError, match=r"ends in \.csv"):
+        menu.save(tmp_path / "menu.xlsx")
+
+
 def test_a_menu_of_one_class(tmp_path: Path) -> None:
     path = tmp_path / "menu.csv"
     path.write_text("thinking_tokens,tokens,accuracy\n1024,900,.4\n0,50,.2\n")
@@ -70,6 +92,7 @@ def test_a_menu_of_one_class(tmp_path: Path) -> None:
         ("level,samples,value,weight\na,1,.5,0\n", "all weights are 0"),
         ("level,samples,documents,value\na,1,,.5\n", "documents is empty"),
         ("level,samples,value\n", "header but no row"),
+        ("samples,value,maximise\n1,.5,speed\n", "maximise is speed; it is accuracy or coverage"),
     ],
 )
 def test_menus_that_cannot_be(tmp_path: Path, content: str, said: str) -> None:

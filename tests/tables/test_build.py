@@ -414,5 +414,5 @@ def test_a_million_classes_are_no_table(coverage_menu):
         weight=np.ones(20_001),
         curve=np.zeros(20_001, dtype=np.int64),
     )
-    with pytest.raises(InputError, match="20,001 classes.*at most 20,000 rows.*--class group"):
+    with pytest.raises(InputError, match=r"20,001 classes.*at most 20,000 rows.*--class group"):
         build(allocate(many, 2, unit="samples"))
