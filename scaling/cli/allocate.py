@@ -165,12 +165,8 @@ def command(
             seed=seed,
         )
         text = show.document(allocation.table().to_json()) if output or as_json else ""
-    if as_json:
-        click.echo(text, nl=False)
-    else:
-        report(allocation, str(output) if output else None)
-    if output:
-        options.write(output, text, as_json=as_json)
+    path = str(output) if output else None
+    options.give(text, output, lambda: report(allocation, path), as_json=as_json)
 
 
 # --- reading -----------------------------------------------------------------------------------

@@ -120,12 +120,8 @@ def command(
             progress=progress,
         )
     text = show.document(result.to_json())
-    if as_json:
-        click.echo(text, nl=False)
-    else:
-        report(result, str(output) if output else None, " ".join(map(shlex.quote, sources)))
-    if output:
-        options.write(output, text, as_json=as_json)
+    path, logs = str(output) if output else None, " ".join(map(shlex.quote, sources))
+    options.give(text, output, lambda: report(result, path, logs), as_json=as_json)
     refused = [g for g in result.groups if not g.usable]
     if refused and (strict or not result.usable):
         count = "no group is usable" if not result.usable else f"{len(refused)} not usable"

@@ -199,10 +199,19 @@ def standard_input() -> str:
         ) from error
 
 
-def write(path: Path, text: str, *, as_json: bool) -> None:
-    """Write a document whole, and say where it is."""
+def give(text: str, path: Path | None, report: Callable[[], None], *, as_json: bool) -> None:
+    """Write a document where asked, then print it or its report, and say last where it is.
+
+    The file comes first, so that it stands although nobody reads the report to its end.
+    """
     from scaling.cli import show
     from scaling.core.files import write_text
 
-    write_text(path, text)
-    show.wrote(path, as_json=as_json)
+    if path:
+        write_text(path, text)
+    if as_json:
+        click.echo(text, nl=False)
+    else:
+        report()
+    if path:
+        show.wrote(path, as_json=as_json)

@@ -73,12 +73,7 @@ def command(
     else:
         found = fit.predict(estimand=estimand, **inputs)
     text = show.document(found.to_json())
-    if as_json:
-        click.echo(text, nl=False)
-    else:
-        report(found)
-    if output:
-        options.write(output, text, as_json=as_json)
+    options.give(text, output, lambda: report(found), as_json=as_json)
     if not fit.usable:
         raise NotUsableError(f"{path}: no group is usable. {fit.groups[0].why_not()}")
 

@@ -42,6 +42,8 @@ class Counts:
         resources: use per sample, by resource name.
         model: the one model that made the attempts, None where it has no name or there are several.
         pooled: columns over which attempts of one problem were added up (several models, say).
+        probed: whether the group is a bin made from outcomes; each problem then counts once for each half
+            of its attempts.
         dropped: problems left out for having no verdict or fewer attempts than asked for.
     """
 
@@ -55,6 +57,7 @@ class Counts:
     resources: Mapping[str, ResourceUse] = field(default_factory=dict)
     model: str | None = None
     pooled: tuple[str, ...] = ()
+    probed: bool = False
     dropped: int = 0
     stop_batch: int | None = None
     stop_cap: int | None = None

@@ -95,6 +95,7 @@ def split_counts(
     bins: Bins | None = None,
     where: Where | None = None,
     min_attempts: int | None = None,
+    probed: bool = False,
 ) -> tuple[Counts, ...]:
     """Counts per problem, by group; see `Sweep.groups`."""
     everything = statistics
@@ -148,6 +149,7 @@ def split_counts(
                 resources=_resources(use, kept, cluster),
                 pooled=tuple(label for label, segments in pooled.items() if segments[kept].any()),
                 dropped=int(edge[index + 1] - edge[index]) - len(kept),
+                probed=probed,
             )
         )
     if not found:

@@ -34,6 +34,9 @@ WORDS = ("strategy", "effort", "budget_kind")
 ACTION_COLUMNS = ("model", *KNOBS, *WORDS)
 """Columns that an action is made of; a group's other columns tell classes of queries apart."""
 
+PROBE = "pass1"
+"""The column that `--bins` makes from outcomes where the log has none of that name."""
+
 STOPPING = ("stop_rule", "stop_batch", "stop_cap")
 STOP_RULES = ("fixed", "until_success", "until_success_batched", "unknown")
 

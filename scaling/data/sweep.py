@@ -16,7 +16,7 @@ from scaling.data import groups
 from scaling.data.duck import connect, name, text
 from scaling.data.evidence import Counts, Points
 from scaling.data.groups import Bins, Where
-from scaling.data.schema import KNOBS, STOP_RULES, USE, WORDS, Kind, listed
+from scaling.data.schema import KNOBS, PROBE, STOP_RULES, USE, WORDS, Kind, listed
 from scaling.data.statistics import RANGE, Statistics, added, codes_of, fetch_keys, joined
 from scaling.errors import InputError, UsageError, did_you_mean
 
@@ -149,7 +149,8 @@ class Sweep:
             by: group columns; None takes those of task and model that have several values, and
                 the binned columns; an empty list pools everything.
             bins: column to increasing cut points (bin `i` is `[b_{i-1}, b_i)`, its index is the
-                group's value), or to a number of quantile bins with equally many problems.
+                group's value), or to a number of quantile bins with equally many problems. `pass1`
+                makes bins from outcomes, cross-fitted (see `scaling.data.probe`).
             where: column to the value (or values) to keep.
             min_attempts: problems with fewer attempts are dropped, and counted.
 
@@ -172,13 +173,27 @@ class Sweep:
             if min_attempts is not None:
                 raise UsageError("--min-attempts: points of a curve have no attempts. Drop it.")
             return groups.split_points(self.statistics, by, bins=bins, where=where)
+        statistics = self._binnable(bins)
         return groups.split_counts(
-            self.statistics, by, bins=bins, where=where, min_attempts=min_attempts
+            statistics,
+            by,
+            bins=bins,
+            where=where,
+            min_attempts=min_attempts,
+            probed=statistics is not self.statistics,
         )
 
     def cuts(self, bins: Bins | None) -> dict[str, tuple[float, ...]]:
         """The cut points that `groups` uses for `bins`."""
-        return groups.cuts(self.statistics, bins)
+        return groups.cuts(self._binnable(bins), bins)
+
+    def _binnable(self, bins: Bins | None) -> Statistics:
+        """The statistics, with the column of outcomes where bins of it are asked for."""
+        if PROBE not in (bins or {}) or PROBE in self.statistics.keys or self.kind == "curve":
+            return self.statistics
+        from scaling.data.probe import probed
+
+        return probed(self.statistics)
 
     def merge(self, other: Sweep) -> Sweep:
         """This sweep and another of the same kind, as one.

@@ -19,6 +19,12 @@ def of_evidence(objective: Objective, evidence: Counts) -> list[Caution]:
         code = "pooled-models" if "model" in evidence.pooled else "pooled-settings"
         text = f"attempts of one problem under several values of {', '.join(evidence.pooled)} were added up."
         out.append(Caution(code, text))
+    if evidence.probed:
+        text = (
+            "bins of pass1 are made from outcomes: half of the attempts at a problem chose its bin, the other half is "
+            "fitted, and the same exchanged. Serving by them needs a probe of each query."
+        )
+        out.append(Caution("outcome-bins", text))
     if evidence.dropped:
         text = f"{evidence.dropped} problems without a verdict, or with too few attempts, were left out."
         out.append(Caution("dropped-problems", text))

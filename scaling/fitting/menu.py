@@ -51,6 +51,14 @@ def menu(
     if classes == "problem" and law.posterior is None:
         msg = f"law '{law.name}' says nothing of single problems; for --class problem fit beta-binomial"
         raise UsageError(msg)
+    if classes == "problem" and any(
+        c.code == "outcome-bins" for g in fit.groups for c in g.cautions
+    ):
+        msg = (
+            "bins of pass1 hold each half of a problem's attempts by itself; "
+            "for --class problem fit without them"
+        )
+        raise UsageError(msg)
     tasks = {
         t for g in fit.groups if g.problems is not None for t in np.unique(g.problems.task).tolist()
     }

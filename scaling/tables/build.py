@@ -13,6 +13,7 @@ import numpy as np
 
 from scaling._version import __version__
 from scaling.curves import RESOURCES
+from scaling.data.schema import PROBE
 from scaling.errors import InputError
 from scaling.tables.canonical import table_id
 from scaling.tables.check import (
@@ -273,6 +274,8 @@ def _features(menu: Menu) -> dict[str, dict[str, Any]]:
         feature: dict[str, Any] = {"name": name, "dtype": _dtype(column, values, cuts)}
         if name != column:
             feature["path"] = column
+        if column == PROBE:
+            feature["source"] = "probe"
         if cuts is not None:
             feature["bins"] = [_finite(cut, f"a cut point of '{column}'") for cut in cuts]
         elif feature["dtype"] != "number":
