@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "--bins",
     multiple=True,
     metavar="COL=.2,.6|COL:q4",
-    help="Cut points, or a number of quantile bins, of a numeric column.",
+    help="Cut points, or a number of quantile bins, of a numeric column; pass1:q4 bins by outcome.",
 )
 @click.option("--where", multiple=True, metavar="COL=VALUE", help="Keep these rows. Repeatable.")
 @click.option("--objective", metavar="NAME", help="What is minimised. Default: the law's first.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,13 +21,8 @@ CONFIGS = [
     ("CodeContests", "Gemma 2B"),
 ]
 
-# Brown et al. (2024), arXiv 2407.21787, figure 5: a, b, mean and standard deviation of the error, as
-# printed; the configurations whose exact counts are in the reference data.
-PUBLISHED = {
-    ("MATH", "Pythia 70M"): ("-7.59", "-0.18", "0.0052", "0.0071"),
-    ("MATH", "Pythia 12B"): ("-3.92", "-0.35", "0.0189", "0.0118"),
-    ("CodeContests", "Llama 3 8B Instruct"): ("-3.88", "-0.11", "0.0020", "0.0015"),
-}
+GOLDEN = Path(__file__).parent.parent / "golden" / "brown2024_figure5.json"
+PUBLISHED = json.loads(GOLDEN.read_text())["rows"]
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +37,13 @@ def one(sweep, model, law, **options):
     return group
 
 
-@pytest.mark.parametrize("config", PUBLISHED)
-def test_brown2024_to_every_printed_digit(monkeys, config):
-    group = one(monkeys[config[0]], config[1], "exponentiated-power", preset="brown2024")
-    a, b, mean, deviation = PUBLISHED[config]
-    found = (
-        group.params["a"].estimate,
-        group.params["b"].estimate,
-        group.fit["mae"],
-        group.fit["sd_abs_error"],
-    )
-    for value, printed in zip(found, (a, b, mean, deviation), strict=True):
-        digits = len(printed.split(".")[1])
-        assert f"{value:.{digits}f}" == printed
+@pytest.mark.parametrize("row", PUBLISHED, ids=lambda r: r["model"])
+def test_brown2024_to_every_printed_digit(monkeys, row):
+    group = one(monkeys[row["task"]], row["model"], "exponentiated-power", preset="brown2024")
+    found = {name: p.estimate for name, p in group.params.items()} | dict(group.fit)
+    for name in ("a", "b", "mae", "sd_abs_error"):
+        digits = len(row[name].split(".")[1])
+        assert f"{found[name]:.{digits}f}" == row[name]
 
 
 @pytest.mark.parametrize("config", CONFIGS)
