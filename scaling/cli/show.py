@@ -20,6 +20,7 @@ MISSING = "—"
 MOST_ROWS = 40
 """Rows of a table that are printed; documents hold all."""
 _PLAIN_WIDTH = 120
+_WIDEST = 1000  # what a table may take where no person is watching
 _LABEL = 30  # first columns up to this width are never broken
 
 
@@ -51,9 +52,11 @@ def wrote(path: str | Path, *, as_json: bool) -> None:
     click.echo(f"wrote {path}", err=as_json)
 
 
-def _print(renderable: Any) -> None:
+def _print(renderable: Any, width: int | None = None) -> None:
     """Print without the blanks that pad lines to the width."""
     out = console()
+    if width:
+        out.width = width
     with out.capture() as capture:
         out.print(renderable)
     click.echo("\n".join(row.rstrip() for row in capture.get().splitlines()), color=True)
@@ -108,7 +111,12 @@ def table(
         out.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole)
     for row in rows:
         out.add_row(*(Text(cell) for cell in row))
-    _print(out)
+    there = console()
+    needed = there.measure(out, options=there.options.update(max_width=_WIDEST)).maximum
+    if needed > there.width and there.file.isatty():
+        for column in out.columns:  # numbers are broken over lines there, never cut off
+            column.no_wrap = False
+    _print(out, max(needed, there.width) if not there.file.isatty() else None)
 
 
 def more(rows: int, what: str) -> None:

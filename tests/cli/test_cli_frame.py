@@ -229,3 +229,16 @@ def test_a_caution_of_several_groups_is_said_once(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     assert out.count("at its bound") == 1
     assert "g0; g1; g2 and 2 more" in out
+
+
+def test_numbers_are_never_cut_off(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from scaling.cli import show
+
+    monkeypatch.setenv("COLUMNS", "30")
+    rows = [("a long label of a group", "0.1234 [0.1000, 0.2000]", "0.5678 [0.5000, 0.6000]")]
+    show.table(("group", "k=1", "k=10"), rows, numbers=("k=1", "k=10"))
+    said = capsys.readouterr().out
+    for cell in rows[0]:
+        assert cell in said
