@@ -121,10 +121,13 @@ def allocate(
     allocation = problem.allocation(answer, priced, split=split, seed=seed)
 
     from_fit = values == "posterior" and any(not isinstance(one, Menu) for one in sources)
-    fill = getattr(sources[0], "intervals", None) if len(sources) == 1 else None
+    ladder = allocation.ladder
+    for one in sources:
+        if hasattr(one, "intervals"):
+            ladder = one.intervals(ladder)
     return replace(
         allocation,
-        ladder=allocation.ladder if fill is None else fill(allocation.ladder),
+        ladder=ladder,
         cautions=(*allocation.cautions, *([GATE_NOT_RUN] if from_fit else [])),
     )
 

@@ -218,13 +218,14 @@ def _provenance(fit: FitResult, costs: SampleCosts) -> dict[str, Any]:
 def intervals(fit: FitResult, menu: Menu) -> Menu:
     """See `FitResult.intervals`.
 
-    Population values: quantiles of the law over the bootstrap replicates of the rung's group. Single
+    Population values: quantiles of the law over the bootstrap replicates of the rung's group; rungs of
+    other fits are left as they are. Single
     problems have no interval here: their spread is the posterior, which the value averages over.
     """
     if menu.estimand != "population" or all(g.draws is None for g in fit.groups):
         return menu
     law = registry.law(fit.law)
-    out = np.full((len(menu.value), 2), np.nan)
+    out = np.full((len(menu.value), 2), np.nan) if menu.interval is None else menu.interval.copy()
     level = fit.interval.level
     for index, curve in enumerate(menu.curve):
         if curve < 0:
@@ -233,7 +234,7 @@ def intervals(fit: FitResult, menu: Menu) -> Menu:
         for group in fit.groups:
             if group.draws is None or not group.usable or not _serves(group, menu, index):
                 continue
-            mine = rungs[_matches(group.by, menu, rungs)]
+            mine = rungs[_matches({**group.by, "model": group.model or ""}, menu, rungs)]
             if len(mine):
                 values = law.value(group.draws, {"samples": menu.action["samples"][mine]})
                 out[mine] = np.quantile(

@@ -118,3 +118,18 @@ def test_names_that_do_not_exist(fit, sweep_of):
     )
     with pytest.raises(UsageError, match="fit beta-binomial"):
         epl.menu(classes="problem")
+
+
+def test_several_fits_each_bring_their_intervals(sweep_of):
+    rng = np.random.default_rng(6)
+
+    def one(model, a):
+        c = rng.binomial(20, rng.beta(a, 3, 60))
+        return scaling.fit(
+            sweep_of([20] * 60, c, model=[model] * 60), "beta-binomial", by=["model"], replicates=80
+        )
+
+    allocation = scaling.allocate([one("small", 0.3), one("large", 1.0)], budget=4, unit="samples")
+    ladder = allocation.ladder
+    assert np.isfinite(ladder.interval).all()
+    assert ((ladder.interval[:, 0] <= ladder.value) & (ladder.value <= ladder.interval[:, 1])).all()
