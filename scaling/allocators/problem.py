@@ -168,6 +168,10 @@ class Problem:
             solution = solve(hull, curve, weight, max(room, floor), key=key, split=split)
             answer = replace(self._answer(hull, solution), fallback=fallback)
             over = self.use(resource, answer) - budget
+            if over > 0 and room <= floor and solution.divided is not None:
+                answer = replace(
+                    self._answer(hull, replace(solution, divided=None)), fallback=fallback
+                )
             if over <= 0 or room <= floor:
                 break
             room = math.nextafter(room - over, -math.inf)  # sums of fractions were rounded

@@ -92,6 +92,16 @@ def lookup(
         click.echo(show.document(decision.to_json()), nl=False)
         return
     show.line("row", decision.row_id or f"fallback: {decision.reason}")
+    row: dict[str, Any] = next(
+        (r for r in table.document["rows"] if r["row_id"] == decision.row_id), {}
+    )
+    if row.get("split") and price is None:
+        shares = ", ".join(
+            f"{part['share']:.1%} of its queries {_words(row['ladder'][part['rung']]['action'])}"
+            for part in row["split"]
+        )
+        how = "drawn at random, --draw U repeats it" if draw is None else f"--draw {draw:g}"
+        show.line("divided", f"{shares}; this answer: {how}")
     show.line("action", _words(decision.action))
     expected = decision.expected
     maximised = table.document["objective"]["maximise"].replace("_", " ")

@@ -19,7 +19,7 @@ from sympy.codegen.cfunctions import expm1, log1p
 
 from scaling.core.objective import Objective, objective
 from scaling.core.support import Support
-from scaling.core.symbolic import compile_jax, compile_numpy, log_rising, refuse_unknown
+from scaling.core.symbolic import compile_jax, compile_numpy, log_beta_ratio, refuse_unknown
 from scaling.errors import UsageError, did_you_mean
 
 FloatArray = NDArray[np.float64]
@@ -187,7 +187,10 @@ class Law:
     def formula(self) -> sp.Expr:
         """The law in textbook functions, for people."""
         plain = self.expression.replace(
-            log_rising, lambda x, n: sp.log(sp.gamma(x + n) / sp.gamma(x))
+            log_beta_ratio,
+            lambda a, b, k: sp.log(
+                sp.gamma(b + k) * sp.gamma(a + b) / sp.gamma(b) / sp.gamma(a + b + k)
+            ),
         )
         return plain.replace(expm1, lambda x: sp.exp(sp.logcombine(x)) - 1).replace(
             log1p, lambda x: sp.log(1 + x)
@@ -266,9 +269,8 @@ class Law:
         theta = np.asarray(params, dtype=np.float64)
         columns = self.columns(inputs)
         (out,) = self._value(*(theta[..., i, None] for i in range(len(self.params))), *columns)
-        return np.broadcast_to(
-            out, (*theta.shape[:-1], *np.broadcast_shapes(*(c.shape for c in columns)))
-        )
+        shape = (*theta.shape[:-1], *np.broadcast_shapes(*(c.shape for c in columns)))
+        return np.broadcast_to(np.asarray(out) + 0.0, shape)  # no minus zero
 
     def gradient(self, params: ArrayLike, inputs: Mapping[str, ArrayLike]) -> FloatArray:
         """Derivatives of the output in the parameters, shape (..., K, p)."""
@@ -340,8 +342,8 @@ class Law:
             scan = np.unique(np.round(np.geomspace(1, 1e6, 200)))
             steps = self.marginal(theta, {name: scan}, name)
             start = scan[np.argmax(steps, axis=-1)]
-        found = _first_true(lambda x: step(start - 1 + x) <= gain, len(theta), most)
-        return (start - 1 + found).reshape(np.shape(params)[:-1])
+        found = start - 1 + _first_true(lambda x: step(start - 1 + x) <= gain, len(theta), most)
+        return np.where(step(start) <= gain, 1.0, found).reshape(np.shape(params)[:-1])
 
     def _single_increasing_input(self, what: str) -> str:
         if len(self.inputs) != 1 or "increasing" not in self.claims:

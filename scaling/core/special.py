@@ -36,6 +36,22 @@ def log_rising(x: ArrayLike, n: ArrayLike) -> FloatArray:
     return np.where(large, _log_rising_large(np.maximum(x, _STIRLING), n), small)
 
 
+def log_beta_ratio(a: ArrayLike, b: ArrayLike, k: ArrayLike) -> FloatArray:
+    """Logarithm of B(a, b+k) / B(a, b), which is E (1-p)^k for p ~ Beta(a, b).
+
+    Symmetric in `a` and `k`: it is log_rising(b, m) - log_rising(b+M, m) with m the smaller and M the
+    larger of the two, so that neither term is larger than it need be.
+
+    Args:
+        a: positive.
+        b: positive.
+        k: non-negative; all three broadcast.
+    """
+    a, b, k = (np.asarray(x, dtype=np.float64) for x in (a, b, k))
+    fewer, more = np.minimum(a, k), np.maximum(a, k)
+    return log_rising(b, fewer) - log_rising(b + more, fewer)
+
+
 def _log_rising_large(x: FloatArray, n: FloatArray) -> FloatArray:
     y = x + n
     out: FloatArray = (x - 0.5) * np.log1p(n / x) + n * np.log(y) - n

@@ -28,10 +28,6 @@ class log_rising(sp.Function):  # type: ignore[misc]  # noqa: N801
             raise sp.ArgumentIndexError(self, argindex)
         return rising_derivative(1, *self.args)
 
-    def _latex(self, printer: Any) -> str:
-        x, n = (printer.doprint(a) for a in self.args)
-        return rf"\ln\frac{{\Gamma\left({x}+{n}\right)}}{{\Gamma\left({x}\right)}}"
-
 
 class rising_derivative(sp.Function):  # type: ignore[misc]  # noqa: N801
     """Derivative of `log_rising` in `x`; the first argument is its order."""
@@ -44,6 +40,25 @@ class rising_derivative(sp.Function):  # type: ignore[misc]  # noqa: N801
             raise sp.ArgumentIndexError(self, argindex)
         order, x, n = self.args
         return rising_derivative(order + 1, x, n)
+
+
+class log_beta_ratio(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """ln B(a, b+k) - ln B(a, b); differentiable in `a` and `b`."""
+
+    nargs = 3
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Derivative in `a` or `b`."""
+        a, b, k = self.args
+        if argindex == 1:
+            return -rising_derivative(1, a + b, k)
+        if argindex == 2:
+            return rising_derivative(1, b, k) - rising_derivative(1, a + b, k)
+        raise sp.ArgumentIndexError(self, argindex)
+
+
+def _jax_log_beta_ratio(a: Any, b: Any, k: Any) -> Any:
+    return _jax_log_rising(b, k) - _jax_log_rising(a + b, k)
 
 
 def _jax_log_rising(x: Any, n: Any) -> Any:
@@ -63,6 +78,7 @@ FUNCTIONS: dict[
     log1p: ("log1p", "log1p"),
     log_rising: (special.log_rising, _jax_log_rising),
     rising_derivative: (special.rising_derivative, None),
+    log_beta_ratio: (special.log_beta_ratio, _jax_log_beta_ratio),
 }
 
 

@@ -104,7 +104,7 @@ class SampleCosts:
 
         Args:
             model: the model, None where unknown.
-            measured: mean use per sample by resource, and `input_tokens` where logged.
+            measured: mean use per sample by resource.
 
         Raises:
             UsageError: a number that is needed is missing for this model; the flag is named.
@@ -112,7 +112,7 @@ class SampleCosts:
         fixed: dict[str, float] = {}
         per_sample = {
             "samples": 1.0,
-            **{k: float(v) for k, v in measured.items() if k not in ("samples", "input_tokens")},
+            **{k: float(v) for k, v in measured.items() if k != "samples"},
         }
         tokens = self._number("tokens_per_sample", model)
         if tokens is not None:
@@ -125,11 +125,9 @@ class SampleCosts:
             per_sample["usd"] = 0.0
             if prompt is not None:
                 length = self._number("input_tokens", model)
-                length = measured.get("input_tokens") if length is None else length
                 if length is None:
                     raise UsageError(
-                        "--price-in needs the length of the prompt, which the log does not hold. "
-                        "Add --input-tokens N."
+                        "--price-in needs the length of the prompt. Add --input-tokens N."
                     )
                 (fixed if self.prompt_once else per_sample)["usd"] = prompt * length / 1e6
             if completion is not None:

@@ -16,7 +16,8 @@ class ResourceUse:
     """Mean use of one resource per sample.
 
     Attributes:
-        mean: total use over total samples with a reading.
+        mean: over problems, of each problem's mean use per sample: what a sample costs for a query drawn as
+            the problems are, however many attempts each of them was given.
         se: its standard error with problems (clusters) as the units, None from one problem.
         n: samples with a reading.
     """

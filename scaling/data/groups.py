@@ -348,25 +348,23 @@ def _resources(
     kept: IntArray,
     cluster: NDArray[np.str_] | None,
 ) -> dict[str, ResourceUse]:
-    """Ratio estimates: total use over total samples, its variance from problems (clusters)."""
+    """Use per sample at each problem, then its mean over problems; the error from clusters of them."""
     found = {}
     for resource, (sums, readings) in use.items():
-        total: FloatArray = sums[kept].astype(np.float64)
         samples: FloatArray = readings[kept].astype(np.float64)
-        if cluster is not None:
-            _, unit = np.unique(cluster, return_inverse=True)
-            total = np.bincount(unit, total).astype(np.float64)
-            samples = np.bincount(unit, samples).astype(np.float64)
-        total, samples = total[samples > 0], samples[samples > 0]
-        n, units = samples.sum(), len(samples)
-        if not n:
+        known = samples > 0
+        if not known.any():
             continue
-        mean = total.sum() / n
-        residual = total - mean * samples
-        se = None
+        each = sums[kept][known] / samples[known]
+        mean = each.mean()
+        residual = each - mean
+        if cluster is not None:
+            _, unit = np.unique(cluster[known], return_inverse=True)
+            residual = np.bincount(unit, residual)
+        units, se = len(residual), None
         if units > 1:
-            se = float(np.sqrt(units / (units - 1) * np.sum(residual**2)) / n)
-        found[resource] = ResourceUse(float(mean), se, int(n))
+            se = float(np.sqrt(units / (units - 1) * np.sum(residual**2)) / known.sum())
+        found[resource] = ResourceUse(float(mean), se, int(samples.sum()))
     return found
 
 

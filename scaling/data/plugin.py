@@ -142,7 +142,7 @@ def plugin_coverage(n: IntArray, c: IntArray, samples: IntArray) -> FloatArray:
     """`1 - (1 - c/n)^k`, shape (U, K), for U problems and K numbers of samples."""
     with np.errstate(divide="ignore"):
         miss = np.log1p(-c / n)  # minus infinity where every attempt was right
-    return -np.expm1(miss[:, None] * samples)
+    return np.abs(np.expm1(miss[:, None] * samples))
 
 
 def _mean_coverage(n: IntArray, c: IntArray, times: IntArray, samples: IntArray) -> FloatArray:

@@ -26,9 +26,12 @@ def estimates(
     samples: dict[str, FloatArray] = {}
     if core.draws is not None:
         draws = law.bound(core.draws.coordinates)
-        samples = {
-            n: np.where(core.draws.unbounded, np.inf, draws[:, i]) for i, n in enumerate(law.names)
-        }
+        # A replicate that ran to the edge of the search has no value there: it counts as infinite.
+        u = core.draws.coordinates
+        lost = core.draws.unbounded | (np.abs(u) >= _farthest(plan) - 1e-6)
+        for i, p in enumerate(law.params):
+            away = u[:, i] if np.isfinite(p.support.lower) else -u[:, i]
+            samples[p.symbol] = np.where(lost[:, i], np.copysign(np.inf, away), draws[:, i])
         samples |= law.derive(draws)
     out = {}
     for i, (name, value) in enumerate(values.items()):
@@ -41,8 +44,12 @@ def estimates(
             )
             finite = np.isfinite(low) and np.isfinite(high)
             interval = (float(low), float(high)) if finite and low < high else None
-            se = float(samples[name].std()) if np.isfinite(samples[name]).all() else None
-            if se is not None and interval is not None and se > high - low:
+            se = (
+                float(samples[name].std())
+                if interval and np.isfinite(samples[name]).all()
+                else None
+            )
+            if se is not None and se > high - low:
                 se = None  # a few replicates ran off: the spread is in the interval, not in their mean square
             if not finite:
                 cautions.append(_open(name, float(low), float(high)))

@@ -65,7 +65,7 @@ def menu(
     provenance = _provenance(fit, costs)
     parts = []
     for group in fit.groups:
-        samples = np.arange(1, group.max_n * (BEYOND if extrapolate else 1) + 1)
+        samples = np.arange(1, (group.max_n * BEYOND if extrapolate else group.reach) + 1)
         shared: dict[str, Any] = {
             "samples": samples,
             "cost": costs.of(group.model, {n: r.mean for n, r in group.resources.items()}).at(

@@ -23,11 +23,13 @@ from scaling.fitting.likelihood import (
 from scaling.fitting.plan import Core, Plan, Replicates
 
 FloatArray = NDArray[np.float64]
+BoolArray = NDArray[np.bool_]
 
 # Twice the log-likelihood by which a distribution over problems must beat its degenerate limits: the 95%
 # point of half a chi-square with one degree of freedom, as the limits lie on the boundary.
 _EVIDENCE = 2.705543
 _ONE_PROBLEM = "one problem says nothing of how success rates differ between problems."
+_UNFELT = 1e-3  # of the rise of a curve: what a parameter must be able to change
 _FLAT = 1e-12  # a curve that rises less than this shows no law
 
 
@@ -89,8 +91,9 @@ def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> C
 
     def refit(w: FloatArray) -> Replicates:
         found = maximise(likelihood, w, best.coordinates[0])
-        unbounded = without_spread(counts, w, found)
-        return Replicates(found.coordinates, found.converged | unbounded, unbounded)
+        flat = without_spread(counts, w, found)
+        unbounded = np.repeat(flat[:, None], p, axis=1)
+        return Replicates(found.coordinates, found.converged | flat, unbounded)
 
     cautions: list[Caution] = []
     draws = ends = None
@@ -116,16 +119,25 @@ def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
         caution = Caution("not-converged", "least squares did not settle within 100 steps.")
         return Core(None, "not-converged", [caution], statistics(loss=float(solution.loss[0])))
     start = solution.coordinates[0]
+    lost = unfelt(plan, inputs, observed[None], solution.coordinates)[0]
+    if lost.any():
+        names = ", ".join(n for n, x in zip(plan.law.names, lost, strict=True) if x)
+        return unidentified(
+            f"the curve is nearly at its end after its first points and is met whatever {names} is.",
+            statistics(loss=float(solution.loss[0])),
+        )
     table = passk.pass_at_k(counts.n[:, None], counts.c[:, None], grid[None, :])
 
     def refit(w: FloatArray) -> Replicates:
-        curves = (w / w.sum(axis=1, keepdims=True)) @ table
+        curves = passk.mean_of(w / w.sum(axis=1, keepdims=True), table)
         top = curves < 1 if plan.objective.link == "log-log" else curves <= 1
         defined = np.all((curves > 0) & top, axis=1) & (np.ptp(curves, axis=1) > _FLAT)
         out, fitted = np.full((len(w), len(start)), np.nan), np.zeros(len(w), dtype=bool)
+        unbounded = np.zeros(out.shape, dtype=bool)
         found = solve_curve(plan, inputs, curves[defined], start)
         out[defined], fitted[defined] = found.coordinates, found.converged
-        return Replicates(out, fitted, np.zeros(len(w), dtype=bool))
+        unbounded[defined] = unfelt(plan, inputs, curves[defined], found.coordinates)
+        return Replicates(out, fitted, unbounded)
 
     cautions: list[Caution] = []
     draws = None
@@ -147,7 +159,7 @@ def no_curve(plan: Plan, inputs: list[FloatArray], value: FloatArray) -> str | N
         )
     if np.all(value == 0):
         return "no attempt was right, so the curve is zero and no law can be told from it."
-    if np.all(value >= 1 - 1e-15):
+    if np.all(value == 1):
         return (
             "every problem is solved at once, so the curve is one and no law can be told from it."
         )
@@ -171,6 +183,18 @@ def solve_curve(
     if start is None:
         start = plan.law.free(plan.law.guess["curve"](inputs, curves[0]))[0]
     return least_squares(model, inputs, _link(plan.objective, curves), start)
+
+
+def unfelt(
+    plan: Plan, inputs: list[FloatArray], curves: FloatArray, coordinates: FloatArray
+) -> BoolArray:
+    """Which parameters the fitted curve hardly depends on, shape (R, p): they ran off unhindered."""
+    _, *slopes = plan.law.linked(plan.objective)(
+        *(coordinates[:, i, None] for i in range(coordinates.shape[1])), *inputs
+    )
+    size = np.ptp(_link(plan.objective, curves), axis=1)
+    strongest = [np.abs(np.broadcast_to(s, curves.shape)).max(axis=1) for s in slopes]
+    return np.stack([s < _UNFELT * size for s in strongest], axis=1)
 
 
 def _link(objective: Objective, value: FloatArray) -> FloatArray:

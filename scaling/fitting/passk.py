@@ -18,6 +18,9 @@ FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
 
+_ROUNDING = 1e-12
+
+
 class UniqueCounts(NamedTuple):
     """Distinct pairs (n, c), each of shape (U,), and how many problems have them."""
 
@@ -96,8 +99,13 @@ def coverage(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
 
 def curve(counts: UniqueCounts, k: ArrayLike, weights: FloatArray) -> FloatArray:
     """Weighted means of pass@k: `weights` of shape (..., U) give shape (..., K)."""
-    table = pass_at_k(counts.n[:, None], counts.c[:, None], np.asarray(k)[None, :])
-    return np.asarray(weights @ table)
+    return mean_of(weights, pass_at_k(counts.n[:, None], counts.c[:, None], np.asarray(k)[None, :]))
+
+
+def mean_of(weights: FloatArray, table: FloatArray) -> FloatArray:
+    """`weights @ table` for weights that add up to one; what rounding has moved off one is one."""
+    mean = np.asarray(weights @ table)
+    return np.where(np.abs(mean - 1) < _ROUNDING, 1.0, mean)
 
 
 def log_grid(largest: int, points: int = 20) -> IntArray:

@@ -25,7 +25,8 @@ class Replicates(NamedTuple):
     Attributes:
         coordinates: free coordinates, shape (R, p).
         fitted: shape (R,), whether the row has a fit.
-        unbounded: shape (R,), whether its parameters stand for infinite ones.
+        unbounded: shape (R, p), whether a parameter stands for an infinite one: the resample does not limit
+            it, and the optimiser stopped somewhere on the way.
     """
 
     coordinates: FloatArray

@@ -251,7 +251,9 @@ def _inverted(
 def _quantiles(draws: FloatArray, level: float) -> tuple[float, float] | None:
     # By rank, so that infinite draws (beyond reach) do not turn the ends into NaN.
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
-    return (float(low), float(high)) if np.isfinite(low) and np.isfinite(high) else None
+    return (
+        (float(low), float(high)) if np.isfinite(low) and np.isfinite(high) and low < high else None
+    )
 
 
 def _no_draws(fit: FitResult) -> str:

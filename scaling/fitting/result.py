@@ -264,10 +264,12 @@ class FitResult:
 
         Args:
             values: `posterior` (expectations under the fit) or `plugin` (raw rates, with a caution).
-            classes: `group`, or `problem` (each problem's own posterior; count laws only).
+            classes: `group`, or `problem` (each problem's own posterior given its counts, at the fitted
+                parameters; count laws only).
             costs: what a sample costs; what is not given comes from the log's own resources.
             skip: whether doing nothing is on offer.
-            extrapolate: whether to go beyond the most attempts seen.
+            extrapolate: whether to go beyond the evidence: the most attempts at any problem for a count
+                law, the fewest for a curve.
         """
         from scaling.fitting import menu
 

@@ -18,7 +18,7 @@ from scaling.core.law import (
     Reference,
 )
 from scaling.core.support import POSITIVE
-from scaling.core.symbolic import log_rising
+from scaling.core.symbolic import log_beta_ratio, log_rising
 
 k = Input("k", column="samples", unit="attempts")
 alpha = Param(
@@ -37,7 +37,7 @@ beta = Param(
 
 def _coverage(successes: sp.Expr, failures: sp.Expr) -> sp.Expr:
     # 1 - B(alpha, beta + k) / B(alpha, beta)
-    return -expm1(log_rising(failures, k.sym) - log_rising(successes + failures, k.sym))
+    return -expm1(log_beta_ratio(successes, failures, k.sym))
 
 
 def guess(n: FloatArray, c: FloatArray, multiplicity: FloatArray) -> FloatArray:

@@ -11,21 +11,8 @@ if TYPE_CHECKING:
 def mathml(law: Law) -> str:
     """The law as an equation in presentation MathML."""
     import sympy as sp
-    from sympy.codegen.cfunctions import expm1, log1p
 
-    from scaling.core.symbolic import log_rising
-
-    # Back from the numerically stable form to the one that people read.
-    formula = law.expression.replace(
-        lambda node: isinstance(node, log_rising),
-        lambda node: sp.log(sp.gamma(sum(node.args)) / sp.gamma(node.args[0])),
-    )
-    formula = formula.replace(
-        lambda node: isinstance(node, expm1), lambda node: sp.exp(node.args[0]) - 1
-    )
-    formula = formula.replace(
-        lambda node: isinstance(node, log1p), lambda node: sp.log(1 + node.args[0])
-    )
+    formula = law.formula()
     # A symbol that is known to be negative would be printed as 1 / k^-b.
     formula = formula.subs({symbol: sp.Symbol(symbol.name) for symbol in formula.free_symbols})
     inputs = "<mo>,</mo>".join(sp.mathml(i.sym, printer="presentation") for i in law.inputs)

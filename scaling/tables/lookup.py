@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import sys
 import time
 from bisect import bisect_right
@@ -332,8 +333,9 @@ class Table:
                 own action.
             now: the present instant, with its time zone, to test `valid_until` by; the clock where
                 None.
-            draw: a number in [0, 1), uniform over queries, that tells which share of a divided row
-                this query belongs to; without it the row's own action, which is the larger share.
+            draw: a number in [0, 1), uniform over queries (a hash of the query's identity, say), that
+                tells which share of a divided row this query belongs to; drawn at random where None,
+                so that the shares, and with them the budget, hold over many queries.
 
         Returns:
             The decision; its `reason` says why, where the fallback answers.
@@ -399,8 +401,8 @@ class Table:
                 if marginals[rung] >= price:
                     return ladder[rung]
             last: dict[str, Any] = ladder[0]
-        elif row.get("split") and draw is not None:
-            left = draw
+        elif row.get("split"):
+            left = random.random() if draw is None else draw  # noqa: S311
             for part in row["split"]:
                 last = ladder[part["rung"]]
                 left -= part["share"]

@@ -160,3 +160,18 @@ def test_listing_laws_imports_none():
         "registry.families(); assert 'sympy' not in sys.modules and 'jax' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_targets_far_out_keep_their_digits():
+    # 1 - B(a, b+k)/B(a, b) with mpmath at 50 digits: .85730 at k = 1e15 for a = .065037, b = 100.078447.
+    theta = [0.0650369512, 100.078447]
+    value = BB.value(theta, {"samples": [1e13, 1e14, 1e15]})
+    assert value[2] == pytest.approx(0.85730, abs=2e-5)
+    assert (np.diff(value) > 0).all()
+    k = float(BB.saturation([0.2955, 12.36], 1e-10))
+    gains = BB.marginal([0.2955, 12.36], {"samples": [k - 1, k]}, "samples")
+    assert gains[1] <= 1e-10 < gains[0] * (1 + 1e-6)
+
+
+def test_saturation_where_no_step_is_worth_it():
+    assert EPL.saturation([-20.0, -0.3], 0.9) == 1

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy.special import polygamma, psi
 
-from scaling.core.special import log_rising, rising_derivative, trigamma
+from scaling.core.special import log_beta_ratio, log_rising, rising_derivative, trigamma
 
 mpmath.mp.dps = 60
 
@@ -50,3 +50,12 @@ def test_derivatives_of_log_rising():
     np.testing.assert_allclose(rising_derivative(2, x, n), expected, rtol=1e-12, atol=1e-16)
     with pytest.raises(ValueError, match="order 3"):
         rising_derivative(3, x, n)
+
+
+@pytest.mark.parametrize(("a", "b"), [(0.065, 100.08), (0.2955, 12.36), (5.0, 0.3), (1e8, 9e8)])
+@pytest.mark.parametrize("k", [1, 37, 10_000, 10**9, 10**15])
+def test_log_beta_ratio_against_mpmath(a, b, k):
+    exact = mpmath.log(
+        mpmath.beta(mpmath.mpf(a), mpmath.mpf(b) + k) / mpmath.beta(mpmath.mpf(a), mpmath.mpf(b))
+    )
+    assert log_beta_ratio(a, b, k) == pytest.approx(float(exact), rel=1e-12, abs=1e-14)

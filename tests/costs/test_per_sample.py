@@ -31,8 +31,8 @@ def test_prices_per_million():
     assert once.of("m", {"tokens": 500.0}).at(np.array([2]))["usd"].tolist() == [
         pytest.approx(0.018)
     ]
-    logged = SampleCosts(price_in=3, price_out=15)
-    assert logged.of("m", {"tokens": 500.0, "input_tokens": 1000.0}) == cost
+    with pytest.raises(UsageError, match="--input-tokens"):
+        SampleCosts(price_in=3, price_out=15).of("m", {"tokens": 500.0})
 
 
 def test_published_dollars_of_five_attempts():

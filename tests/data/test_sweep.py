@@ -133,19 +133,18 @@ def test_problems_of_two_tasks_are_two() -> None:
 
 
 def test_resources_take_problems_or_clusters_as_units() -> None:
-    """Mean and error of a ratio: sum t / sum n, residuals t - r n by unit."""
+    """The mean over problems of each problem's mean use, residuals added up by unit."""
     rows = {"problem": list("abcd"), "n": [2, 4, 4, 10], "c": [1, 1, 1, 1]}
     use = {"tokens": [20.0, 80.0, 20.0, 80.0]}
     got = only(counts(**rows, **use).groups()).resources["tokens"]
-    t, n = np.array(use["tokens"]), np.array(rows["n"], float)
-    residual = t - 10 * n
-    assert got.mean == 10
+    each = np.array([10.0, 20.0, 5.0, 8.0])
+    assert got.mean == 10.75  # not the pooled 200 / 20
     assert got.n == 20
-    assert got.se == pytest.approx(np.sqrt(4 / 3 * np.sum(residual**2)) / 20)
+    assert got.se == pytest.approx(each.std(ddof=1) / 2)
     clustered = counts(**rows, **use, cluster=["x", "x", "y", "y"])
     got = only(clustered.groups()).resources["tokens"]
-    residual = np.array([100 - 10 * 6.0, 100 - 10 * 14.0])
-    assert got.se == pytest.approx(np.sqrt(2 * np.sum(residual**2)) / 20)
+    residual = np.array([30 - 2 * 10.75, 13 - 2 * 10.75])
+    assert got.se == pytest.approx(np.sqrt(2 * np.sum(residual**2)) / 4)
     single = counts(problem=["a"], n=[2], c=[1], tokens=[3.0])
     assert only(single.groups()).resources["tokens"].se is None
 

@@ -182,3 +182,43 @@ def test_documents_that_are_not(tmp_path):
             scaling.FitResult.load(tmp_path / "f.json")
     with pytest.raises(InputError, match="no such file"):
         scaling.FitResult.load(tmp_path / "none.json")
+
+
+def test_rounding_does_not_make_a_finished_curve_unfinished(sweep_of):
+    # Coverage at k = n is one exactly; the weighted mean of ones is 1 - 1e-16 for some numbers of problems.
+    rng = np.random.default_rng(0)
+    for problems in range(5, 60, 3):
+        c = rng.integers(1, 11, problems)
+        sweep = sweep_of([10] * problems, c)
+        fit = scaling.fit(sweep, "exponentiated-power", objective="loglog", interval="none")
+        assert "logcov or cov" in fit.groups[0].why_not()
+        (group,) = scaling.fit(sweep, "exponentiated-power", replicates=100).groups
+        assert "replicates-dropped" not in codes(group) or problems < 12
+
+
+@pytest.mark.parametrize("objective", ["logcov", "cov"])
+def test_a_curve_that_ends_at_once_has_no_exponent(sweep_of, objective):
+    sweep = sweep_of([10] * 100, [10] * 98 + [9] * 2)
+    fit = scaling.fit(sweep, "exponentiated-power", objective=objective)
+    assert fit.groups[0].status == "not-identified"
+    assert "whatever b is" in fit.groups[0].why_not()
+
+
+def test_replicates_without_problems_in_between_leave_the_interval_open(sweep_of):
+    # One problem of sixty is solved sometimes; without it, alpha runs to zero.
+    (group,) = scaling.fit(sweep_of([10] * 60, [0] * 30 + [10] * 29 + [9]), "beta-binomial").groups
+    assert group.status == "ok"
+    assert group.params["alpha"].interval is None
+    assert "open-interval" in codes(group)
+    assert "alpha below" in " ".join(c.message for c in group.cautions)
+
+
+def test_no_interval_has_zero_width(sweep_of):
+    rng = np.random.default_rng(2)
+    fit = scaling.fit(
+        sweep_of([30] * 40, rng.binomial(30, rng.beta(8, 2, 40))),
+        "exponentiated-power",
+        replicates=100,
+    )
+    for row in fit.predict(samples=[1, 5, 30, 100_000]).rows:
+        assert row.interval is None or row.interval[0] < row.interval[1]
