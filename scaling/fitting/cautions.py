@@ -22,7 +22,8 @@ def of_evidence(objective: Objective, evidence: Counts) -> list[Caution]:
     if evidence.probed:
         text = (
             "bins of pass1 are made from outcomes: half of the attempts at a problem chose its bin, the other half is "
-            "fitted, and the same exchanged. Serving by them needs a probe of each query."
+            "fitted, and the same exchanged, so that n_problems counts halves. Serving by them needs a probe of each "
+            "query, whose cost no budget here contains."
         )
         out.append(Caution("outcome-bins", text))
     if evidence.dropped:

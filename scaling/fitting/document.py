@@ -142,12 +142,19 @@ def loads(text: str, name: str = "the text given") -> FitResult:
         msg = f"{name} is not a fit document: its kind is {kind!r}, not '{KIND}'. `scaling fit` writes them."
         raise InputError(msg)
     _validate(document, name)
+    groups = []
+    for i, g in enumerate(document["groups"]):
+        try:
+            groups.append(_read_group(document["law"], g))
+        except (LookupError, OverflowError, TypeError, ValueError) as error:
+            msg = f"{name}: group {i} does not hold together ({error}). Write the document anew with `scaling fit`."
+            raise InputError(msg) from None
     return FitResult(
         law=document["law"],
         objective=document["objective"],
         preset=document.get("preset"),
         interval=IntervalSpec(**document["interval"]),
-        groups=tuple(_read_group(document["law"], g) for g in document["groups"]),
+        groups=tuple(groups),
         data=document["data"],
         bins={k: tuple(v) for k, v in document.get("bins", {}).items()},
         tool=document["tool"],
@@ -178,6 +185,8 @@ def _read_group(law: str, g: Mapping[str, Any]) -> GroupFit:
     counts = problems = points = draws = None
     if evidence["counts"] is not None:
         counts = UniqueCounts(*np.array(evidence["counts"], dtype=np.int64).reshape(-1, 3).T)
+        if np.any(counts.c > counts.n):
+            raise ValueError("more successes than attempts")
     if "problems" in evidence:
         rows = evidence["problems"]
         problems = Problems(

@@ -78,6 +78,12 @@ def fit(
         UsageError: for a name that does not exist or options that contradict each other.
         InputError: for a sweep that the law cannot be fitted to.
     """
+    if not hasattr(sweep, "groups"):
+        msg = (
+            f"a law is fitted to a Sweep, not to a {type(sweep).__name__}; "
+            "read the log first: scaling.fit(scaling.read(log), ...)"
+        )
+        raise UsageError(msg)
     declared = registry.law(law)
     recipe = declared.preset(preset) if preset else None
     if recipe and objective not in (None, recipe.objective):
@@ -132,13 +138,20 @@ def _interval(
     if method == "percentile" and not 40 <= replicates <= 1_000_000:
         msg = f"replicates must be between 40 and 1,000,000, not {replicates}; 1,000 is usual"
         raise UsageError(msg)
-    if seed < 0:
+    if not isinstance(seed, int | np.integer) or seed < 0:
         msg = f"the seed must be a whole number from 0 on, not {seed}"
         raise UsageError(msg)
     return IntervalSpec(method, level, replicates if method == "percentile" else 0, seed)  # type: ignore[arg-type]
 
 
 def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
+    if plan.interval.method == "profile" and evidence.cluster is not None:
+        msg = (
+            "profile intervals take problems as independent, and these come in clusters"
+            f"{' (the halves that bins of pass1 make)' * evidence.probed}; use --interval percentile, which "
+            "resamples whole clusters"
+        )
+        raise UsageError(msg)
     counts = passk.unique_counts(evidence.n, evidence.c)
     cautions = of_evidence(plan.objective, evidence)
     if plan.objective.observation.name == "counts":

@@ -122,7 +122,14 @@ def predict(fit: FitResult, inputs: Mapping[str, ArrayLike], estimand: Estimand)
             "for the benchmark estimand fit a count law (beta-binomial)"
         )
         raise UsageError(msg)
-    columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in law.columns(inputs)))
+    try:
+        columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in law.columns(inputs)))
+    except UsageError:
+        raise
+    except (TypeError, ValueError):
+        shown = ", ".join(f"{name}={value!r}" for name, value in inputs.items())
+        msg = f"inputs are numbers, or lists of numbers of one length, not {shown}"
+        raise UsageError(msg) from None
     for spec, column in zip(law.inputs, columns, strict=True):
         bad = column[~(np.isfinite(column) & (column >= spec.grid[0]))]
         if bad.size:

@@ -154,6 +154,7 @@ def test_pooled_models_are_said(sweep_of):
         ({"level": 95}, "between 0 and 1"),
         ({"replicates": 3}, "between 40"),
         ({"seed": -1}, "from 0 on"),
+        ({"seed": 1.5}, "from 0 on"),
         ({"law": "exponentiated-power", "interval": "profile"}, "Use --interval percentile"),
         (
             {"law": "exponentiated-power", "preset": "brown2024", "objective": "cov"},
@@ -167,6 +168,38 @@ def test_options_that_contradict(sweep_of, options, message):
     law = options.pop("law")
     with pytest.raises(UsageError, match=message):
         scaling.fit(sweep_of([10] * 5, [1, 2, 3, 4, 9]), law, **options)
+
+
+def test_a_law_is_fitted_to_a_sweep():
+    with pytest.raises(
+        UsageError, match=r"not to a str; read the log first: scaling.fit\(scaling.read"
+    ):
+        scaling.fit("log.csv", "beta-binomial")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda g: g["draws"]["values"][3].pop(), "does not hold together"),
+        (
+            lambda g: g["draws"]["names"].reverse() or g["draws"]["names"].pop(),
+            "does not hold together",
+        ),
+        (lambda g: g["evidence"]["counts"][0].__setitem__(0, 1e300), "does not hold together"),
+        (lambda g: g["evidence"]["counts"][0].__setitem__(1, 99), "more successes than attempts"),
+        (lambda g: g["params"].pop("beta"), "has the parameters"),
+        (lambda g: g["params"]["beta"].__setitem__("estimate", "12"), "breaks the schema"),
+    ],
+)
+def test_damaged_documents(sweep_of, damage, message):
+    rng = np.random.default_rng(1)
+    fit = scaling.fit(
+        sweep_of([20] * 40, rng.binomial(20, rng.beta(0.5, 3, 40))), "beta-binomial", replicates=50
+    )
+    document = json.loads(fit.to_json())
+    damage(document["groups"][0])
+    with pytest.raises(InputError, match=message):
+        scaling.FitResult.from_json(json.dumps(document))
 
 
 def test_documents_that_are_not(tmp_path):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import scaling
+from scaling.errors import UsageError
 from scaling.fitting import passk
 
 
@@ -102,3 +103,15 @@ def test_resampling_counts_is_resampling_problems(simulated):
     spread = np.std(by_problem, axis=0)
     low, high = group.band(k)
     np.testing.assert_allclose((high - low) / 3.92, spread, rtol=0.25)
+
+
+def test_profile_intervals_refuse_clusters(sweep_of):
+    rng = np.random.default_rng(1)
+    c = rng.binomial(20, rng.beta(0.5, 3, 40))
+    clustered = sweep_of([20] * 40, c, cluster=[f"f{i // 2}" for i in range(40)])
+    with pytest.raises(UsageError, match="come in clusters; use --interval percentile"):
+        scaling.fit(clustered, "beta-binomial", interval="profile")
+    with pytest.raises(UsageError, match="the halves that bins of pass1 make"):
+        scaling.fit(
+            sweep_of([20] * 40, c), "beta-binomial", interval="profile", bins={"pass1": (0.3,)}
+        )

@@ -94,6 +94,8 @@ def test_target_and_saturation(fit):
         (lambda f: f.predict(samples=0), "at least 1 attempts, not 0"),
         (lambda f: f.predict(samples=[1, np.nan]), "not nan"),
         (lambda f: f.predict(shots=3), "no input 'shots'"),
+        (lambda f: f.predict(samples="many"), "samples='many'"),
+        (lambda f: f.predict(samples=[1, [2, 3]]), "numbers of one length"),
         (lambda f: f.predict(samples=1, estimand="both"), "no estimand 'both'"),
         (lambda f: f.target(1.0), "strictly between 0 and 1"),
         (lambda f: f.saturation(-1), "above 0"),
