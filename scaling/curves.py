@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from scaling.costs.per_sample import LinearCost
+
+    OwnCost = tuple[tuple[Mapping[str, Any], LinearCost], ...]
+
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
@@ -25,6 +29,9 @@ RESOURCES = ("samples", "tokens", "usd", "flops", "bytes", "eflops", "seconds", 
 
 LADDER_RUNGS = 64
 """Most rungs that a ladder holds."""
+
+_PAIRS = 4096
+"""Pairs of curves that are compared at a time."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,12 @@ class Menu:
         support: `n_problems`, `n_samples`, `max_observed_n` to shape (C,), where known.
         estimand: which question the values answer (these problems, or new ones like them).
         cautions: class index to its cautions, each with `code` and `message`; -1 for the menu.
+            Where groups were merged, `group` may name the one that is meant (`model=large`).
         provenance: `fits`, `data`, `prices`, `cost_model`, `seed` as the budget table wants them.
+        unusable_cost: index of an unusable class to what actions cost it: pairs of action columns
+            other than `samples`, and the cost of samples of such an action. Of several pairs that
+            an action fits, the first holds. What a listed class gains is taken as unknown; what no
+            pair says of its cost, and a class that is not listed, is as the other classes are.
     """
 
     key: Mapping[str, NDArray[Any]]
@@ -75,6 +87,7 @@ class Menu:
     estimand: Literal["benchmark", "population"] | None = None
     cautions: Mapping[int, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    unusable_cost: Mapping[int, OwnCost] = field(default_factory=dict)
 
     def class_name(self, index: int) -> str:
         """`level=hard, task=MATH`, or `all queries` where there is one class only."""
@@ -113,24 +126,39 @@ class Menu:
         return pd.DataFrame(self.columns())
 
     def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the rows as CSV, which `scaling.read_menu` and `scaling allocate` read.
+        """Write the rows, which `scaling.read_menu` and `scaling allocate` read.
+
+        A path that ends in .csv gets CSV, one in .jsonl an object a line.
 
         Intervals, support and provenance stay behind: a menu file says what is on offer, not how it is
         known. Allocate from the fit to keep them.
 
         Raises:
-            InputError: the path does not end in .csv, or cannot be written.
+            InputError: the path ends in neither .csv nor .jsonl, or cannot be written.
         """
         import csv
         import io
+        import json
+        import math
 
-        if not str(path).endswith(".csv"):
-            raise InputError(f"{path}: a menu is written as CSV; give a name that ends in .csv.")
+        if not str(path).endswith((".csv", ".jsonl")):
+            raise InputError(
+                f"{path}: a menu is written as CSV or JSON lines; give a name that ends in .csv or "
+                ".jsonl. For other formats take to_frame()."
+            )
         columns = self.columns()
+        rows = zip(*columns.values(), strict=True)
         text = io.StringIO()
+        if str(path).endswith(".jsonl"):
+            for row in rows:
+                named = dict(zip(columns, row, strict=True))
+                if not math.isfinite(named.get("value_se", 0.0)):
+                    del named["value_se"]  # not known here
+                text.write(json.dumps(named, allow_nan=False, ensure_ascii=False) + "\n")
+            return write_text(path, text.getvalue())
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(columns)
-        writer.writerows(zip(*columns.values(), strict=True))
+        writer.writerows(rows)
         return write_text(path, text.getvalue())
 
 
@@ -219,6 +247,7 @@ def validate(menu: Menu) -> Menu:
     for resource, cost in menu.cost.items():
         wrong = ~(np.isfinite(cost) & (cost >= 0))
         _refuse(menu, wrong, cost, resource, "a finite number, zero or more")
+    _refuse_own_cost(menu)
     _refuse_twins(menu)
     return menu
 
@@ -237,6 +266,27 @@ def _refuse(menu: Menu, wrong: BoolArray, column: FloatArray, name: str, allowed
         f"{whose}, rung {rung - int(menu.start[curve])} ({action}): {name} is {column[rung]}. "
         f"It must be {allowed}."
     )
+
+
+def _refuse_own_cost(menu: Menu) -> None:
+    """Raise where the cost of an unusable class is of no class, or no number."""
+    sound: set[int] = set()
+    for index, pairs in menu.unusable_cost.items():
+        if not 0 <= index < menu.curve.size:
+            raise InputError(
+                f"The menu's unusable_cost names class {index}; "
+                f"the menu has classes 0 to {menu.curve.size - 1}."
+            )
+        if id(pairs) in sound:  # one group's problems share theirs
+            continue
+        sound.add(id(pairs))
+        for _, cost in pairs:
+            for resource, amount in (*cost.fixed.items(), *cost.per_sample.items()):
+                if not (np.isfinite(amount) and amount >= 0):
+                    raise InputError(
+                        f"Class {menu.class_name(index)}: its own cost in {resource} is {amount}. "
+                        "It must be a finite number, zero or more."
+                    )
 
 
 def _refuse_twins(menu: Menu) -> None:
@@ -481,7 +531,7 @@ def merge(menus: Sequence[Menu]) -> Menu:
 
     Raises:
         InputError: the menus differ in class columns, action columns, bins, level, or in what they
-            maximise, or have no resource in common.
+            maximise, have no resource in common, or two of them offer a class the same action.
     """
     if not menus:
         raise InputError("No menu to merge. Give at least one.")
@@ -522,6 +572,7 @@ def merge(menus: Sequence[Menu]) -> Menu:
     usable = (parts >= 0).any(axis=0)
     curve = np.where(usable, np.cumsum(usable) - 1, -1)[combination]
     parts = parts[:, usable]
+    _refuse_same_action(menus, parts, key, np.asarray(example)[usable])
 
     # rungs of all menus back to back, then gathered combination by combination
     shift = np.concatenate(([0], np.cumsum([m.value.size for m in menus])))
@@ -567,7 +618,92 @@ def merge(menus: Sequence[Menu]) -> Menu:
         estimand=head.estimand if len({m.estimand for m in menus}) == 1 else None,
         cautions=_merge_cautions(menus, places),
         provenance=_merge_provenance([m.provenance for m in menus]),
+        unusable_cost=_merge_own_cost(menus, places, curve),
     )
+
+
+def _refuse_same_action(
+    menus: Sequence[Menu],
+    parts: IntArray,
+    key: Mapping[str, NDArray[Any]],
+    example: IntArray,
+) -> None:
+    """Raise where two menus offer one class the same action.
+
+    Args:
+        menus: what is merged.
+        parts: shape (menus, combinations), the curves that are combined; -1 for none.
+        key: class columns of the joined menu.
+        example: a class of each combination.
+    """
+    both = np.flatnonzero((parts >= 0).sum(axis=0) > 1)
+    for j in range(len(menus)):
+        for i in range(j):
+            met = both[(parts[i, both] >= 0) & (parts[j, both] >= 0)]
+            if not met.size or _actions_differ(menus[i], menus[j]):
+                continue
+            # each pair of curves once, whatever else their combinations hold
+            width = int(parts[j].max()) + 1
+            _, first = np.unique(parts[i, met] * width + parts[j, met], return_index=True)
+            for low in range(0, first.size, _PAIRS):
+                _refuse_same_rung(
+                    menus[i], menus[j], parts[[i, j]], met[first[low : low + _PAIRS]], key, example
+                )
+
+
+def _refuse_same_rung(
+    one: Menu,
+    two: Menu,
+    parts: IntArray,
+    met: IntArray,
+    key: Mapping[str, NDArray[Any]],
+    example: IntArray,
+) -> None:
+    """Raise where an action is in both curves of one of the combinations `met`."""
+    rungs, owner = [], []
+    for menu, curves in ((one, parts[0, met]), (two, parts[1, met])):
+        low, high = menu.start[curves], menu.start[curves + 1]
+        rungs.append(_ranges(low, high))
+        owner.append(np.repeat(np.arange(met.size), high - low))
+    code = np.concatenate(owner)
+    for name, column in one.action.items():
+        values = np.concatenate((column[rungs[0]], two.action[name][rungs[1]]))
+        places = np.unique(values, return_inverse=True)[1]
+        code = code * (int(places.max(initial=0)) + 1) + places
+        code = np.unique(code, return_inverse=True)[1]
+    cut = rungs[0].size
+    common, ours, theirs = np.intersect1d(code[:cut], code[cut:], return_indices=True)
+    if not common.size:
+        return
+    first = int(np.argmin(ours))
+    at = int(ours[first])
+    index = int(example[met[owner[0][at]]])
+    whose = ", ".join(f"{name}={column[index]}" for name, column in key.items())
+    rung, other = int(rungs[0][at]), int(rungs[1][theirs[first]])
+    action = ", ".join(f"{name}={value}" for name, value in one.action_of(rung).items())
+    raise InputError(
+        f"Two inputs offer class {whose or 'all queries'} the same action "
+        f"({action or 'they have no action columns'}), worth {one.value[rung]} and "
+        f"{two.value[other]}. A class is offered an action once: leave one of the inputs out, or "
+        "tell their actions apart by model or another action column."
+    )
+
+
+def _actions_differ(one: Menu, other: Menu) -> bool:
+    """Whether some action column has no value in common, so that no action is in both menus."""
+    return any(
+        _values(column).isdisjoint(_values(other.action[name]))
+        for name, column in one.action.items()
+    )
+
+
+def _values(column: NDArray[Any]) -> set[Any]:
+    """The distinct values of a column."""
+    if column.strides == (0,):  # one value at every rung
+        column = column[:1]
+    elif column.dtype.kind in "iub":  # sorting millions of equal strings is slow
+        column = np.unique(column)
+    return set(column.tolist())
 
 
 def _join_keys(menus: Sequence[Menu]) -> tuple[dict[str, NDArray[Any]], list[IntArray]]:
@@ -619,6 +755,28 @@ def _merge_cautions(
             before = cautions.get(target, ())
             cautions[target] = (*before, *(c for c in given if c not in before))
     return cautions
+
+
+def _merge_own_cost(
+    menus: Sequence[Menu], places: Sequence[IntArray], curve: IntArray
+) -> dict[int, OwnCost]:
+    """Costs of the classes that no menu can serve, one menu's after the other's."""
+    merged: dict[int, OwnCost] = {}
+    joined: dict[tuple[int, int], OwnCost] = {}  # classes with the same parts share the whole
+    for menu, place in zip(menus, places, strict=True):
+        for index, pairs in menu.unusable_cost.items():
+            target = int(place[index])
+            if curve[target] != -1:
+                continue
+            before = merged.get(target)
+            if before is None:
+                merged[target] = pairs
+                continue
+            both = (id(before), id(pairs))
+            if both not in joined:
+                joined[both] = (*before, *pairs)
+            merged[target] = joined[both]
+    return merged
 
 
 def _merge_provenance(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -396,7 +396,9 @@ def _frontier(allocation: Allocation) -> tuple[Any, Any]:
     is_first[hull.start[:-1][np.diff(hull.start) > 0]] = True
     # Classes without a usable fit are served the fallback, whatever the budget.
     fallback = allocation.fallback
-    served = share[~usable].sum() * np.array([fallback.cost.get(resource, 0.0), fallback.value])
+    lost = np.flatnonzero(~usable).tolist()
+    each = [(fallback.cost_of(i).get(resource, 0.0), fallback.value_of(i) or 0.0) for i in lost]
+    served = share[~usable] @ np.array(each).reshape(-1, 2)
     origin = point[:, is_first].sum(axis=1) + served
     step = np.diff(point, axis=1)[:, ~is_first[1:]]
     order = np.argsort(-hull.slope[~is_first], kind="stable")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scaling.costs import LinearCost
 from scaling.curves import Menu, ladder, merge, over_samples, upper_hull, validate
 from scaling.errors import InputError
 
@@ -297,3 +299,79 @@ def test_ladder_carries_the_columns_of_its_rungs():
     assert reduced.interval.tolist() == [[0, 0.2], [0.1, 0.4]]
     assert reduced.extrapolated is not None
     assert reduced.extrapolated.tolist() == [False, True]
+
+
+def test_merge_refuses_the_same_action_of_a_class():
+    one = menu([[0.1, 0.2], [0.3, 0.4]], [[1, 2], [1, 2]])
+    key = {"level": np.array(["b", "z"])}
+    other = menu([[0.9], [0.8]], [[1], [1]], key=key, samples=[2])
+    with pytest.raises(InputError) as caught:
+        merge([one, other])
+    message = str(caught.value)
+    assert "class level=b the same action (model=m, samples=2), worth 0.4 and 0.9" in message
+    with pytest.raises(InputError, match=r"class level=a .*model=m, samples=1"):
+        merge([one, one])
+    apart = menu([[0.9], [0.8]], [[1], [1]], key=key, samples=[3])
+    assert (merge([one, apart]).curve >= 0).all()
+    bare = menu([[0.5]], [[1]], key={}, action={})
+    with pytest.raises(InputError, match=r"all queries the same action .*no action columns"):
+        merge([bare, bare])
+
+
+def test_merge_keeps_what_is_known_of_the_cost_of_unusable_classes():
+    own = [(({"model": m}, LinearCost({}, {"tokens": t})),) for m, t in (("a", 5.0), ("b", 7.0))]
+    parts = [
+        menu(
+            [[0.1, 0.2]] * 2,
+            [[1, 2]] * 2,
+            key={"level": np.array(levels)},
+            curve=np.array(curve),
+            action={"model": np.full(4, model), "samples": np.array([1, 2, 1, 2])},
+            unusable_cost=dict.fromkeys(np.flatnonzero(np.array(curve) < 0).tolist(), known),
+        )
+        for levels, curve, model, known in (
+            (["x", "y"], [-1, -1], "a", own[0]),
+            (["z", "y"], [-1, -1], "b", own[1]),
+            (["w", "z"], [0, 1], "c", ()),
+        )
+    ]
+    joined = validate(merge(parts))
+    assert joined.key["level"].tolist() == ["x", "y", "z", "w"]
+    assert joined.unusable_cost == {0: own[0], 1: (*own[0], *own[1])}
+
+
+@pytest.mark.parametrize(
+    ("given_cost", "message"),
+    [
+        ({3: ()}, "names class 3; the menu has classes 0 to 0"),
+        (
+            {0: (({}, LinearCost({}, {"tokens": np.nan})),)},
+            "level=a: its own cost in tokens is nan",
+        ),
+        ({0: (({}, LinearCost({"usd": -1.0}, {})),)}, "own cost in usd is -1"),
+    ],
+)
+def test_costs_of_an_unusable_class_are_checked(given_cost, message):
+    with pytest.raises(InputError, match=message):
+        validate(menu([[0.1, 0.2]], [[1, 2]], unusable_cost=given_cost))
+
+
+def test_merge_keeps_the_group_of_a_caution():
+    lost = {"code": "not-identified", "message": "no attempt was right", "group": "model=z"}
+    one = menu([[0.1, 0.2]], [[1, 2]])
+    other = replace(one, curve=np.array([-1]), cautions={0: (lost,)})
+    assert merge([one, other]).cautions == {0: (lost,)}
+
+
+def test_a_menu_is_saved_as_json_lines_too(tmp_path):
+    given_se = np.array([0.01, np.nan])
+    one = menu([[0.1, 0.2]], [[1, 2]], value_se=given_se)
+    rows = one.save(tmp_path / "menu.jsonl").read_text().splitlines()
+    assert [json.loads(row, parse_constant=pytest.fail) for row in rows] == [
+        {"level": "a", "tokens": 1.0, "model": "m", "samples": 1, "value": 0.1, "value_se": 0.01,
+         "weight": 1.0, "maximise": "accuracy"},
+        {"level": "a", "tokens": 2.0, "model": "m", "samples": 2, "value": 0.2,
+         "weight": 1.0, "maximise": "accuracy"},
+    ]  # fmt: skip
+    with pytest.raises(InputError, match=r"\.csv or \.jsonl"):
+        one.save(tmp_path / "menu.parquet")

@@ -56,7 +56,8 @@ def allocate(
     spend (every class its best action within the average budget). The bound is the Lagrange dual at
     the critical price. A class that no group can serve gets the fallback, and what that uses is set
     aside before the solve; where there are such classes the value can fall as the fallback gets
-    dearer.
+    dearer. Where the own costs of such a class are known (`Menu.unusable_cost`), they are what it
+    uses, and its value, which is not known, counts as 0 in the value, the bound and the even spend.
 
     Args:
         source: a menu, or what makes one (a fit, a sweep); of several, the menus are merged.

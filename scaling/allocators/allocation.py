@@ -118,16 +118,29 @@ class Fallback:
     """The best single action for every query, served where no class matches.
 
     Attributes:
-        action: action columns; empty where it is doing nothing.
+        action: action columns; empty where it is doing nothing, or where the menu has none.
         value: weighted mean over the usable classes that offer it.
         cost: resource to weighted mean use per query, over the same classes.
         offered: share of the usable classes' weight that offers it.
+        nothing: whether it is doing nothing.
+        own_cost: index of an unusable class whose own costs are known to what it uses there, by
+            resource. What such a class gains is not known.
     """
 
     action: Mapping[str, Any]
     value: float
     cost: Mapping[str, float]
     offered: float = 1.0
+    nothing: bool = False
+    own_cost: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+
+    def value_of(self, index: int) -> float | None:
+        """What an unusable class gains by it; None where that is not known."""
+        return None if index in self.own_cost and not self.nothing else self.value
+
+    def cost_of(self, index: int) -> Mapping[str, float]:
+        """What an unusable class uses by it, by resource."""
+        return self.own_cost.get(index, self.cost)
 
 
 @dataclass(frozen=True)
@@ -142,7 +155,8 @@ class Allocation:
         split: the class that is divided, where asked for.
         limits: what was asked for, with what is used and the shadow price.
         priced_resource: the resource in which ladders are priced.
-        value: weighted mean value per query.
+        value: weighted mean value per query; a value that is not known counts as 0, here and in
+            `bound` and `uniform_value`.
         bound: no allocation within the limits has a larger value (weak duality).
         relative_gap: `(bound - value) / bound`.
         uniform_value: value of the even spend, where every query may use at most the average
@@ -207,21 +221,24 @@ class Allocation:
                 "class": {name: plain(column[index]) for name, column in menu.key.items()},
                 "weight": float(menu.weight[index]) / total,
                 "status": {-1: "abstain", -2: "fallback"}.get(rung, "chosen"),
-                **self._outcome(rung),
+                **self._outcome(rung, index),
             }
             if index in divided:
                 part = divided[index]
-                row["split"] = {"share": part.share, **self._outcome(part.upper)}
+                row["split"] = {"share": part.share, **self._outcome(part.upper, index)}
             rows.append(row)
         return rows
 
-    def _outcome(self, rung: int) -> dict[str, Any]:
-        """Action, value, interval and use of a ladder rung, of doing nothing, or the fallback."""
+    def _outcome(self, rung: int, index: int) -> dict[str, Any]:
+        """Action, value, interval and use of a class's rung, of doing nothing, or the fallback."""
         if rung == -2:
             f = self.fallback
             return {
-                "action": dict(f.action), "value": f.value, "interval": None, "cost": dict(f.cost),
-            }  # fmt: skip
+                "action": dict(f.action),
+                "value": f.value_of(index),
+                "interval": None,
+                "cost": dict(f.cost_of(index)),
+            }
         if rung == -1:
             nothing = dict.fromkeys(self.ladder.cost, 0.0)
             return {"action": {}, "value": 0.0, "interval": None, "cost": nothing}
@@ -303,6 +320,7 @@ class Allocation:
                 "value": self.fallback.value,
                 "cost": dict(self.fallback.cost),
                 "offered": self.fallback.offered,
+                "nothing": self.fallback.nothing,
             },
             "cautions": [dict(caution) for caution in self.cautions],
             "seed": self.seed,

@@ -5,15 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.allocators.actions import Actions
+from scaling.allocators.actions import Actions, nothing, own_costs_of
 from scaling.allocators.allocation import Allocation, Fallback, Limit, Split
 from scaling.allocators.price import Solution, best_of_curves, dual_bound, solve
 from scaling.curves import BoolArray, FloatArray, Hull, IntArray, Menu, ladder, upper_hull
 from scaling.errors import InfeasibleError, NotUsableError
+
+if TYPE_CHECKING:
+    from scaling.curves import OwnCost
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,15 @@ class Answer:
 
 
 @dataclass(frozen=True)
+class Own:
+    """Unusable classes that share what is known of their own costs."""
+
+    classes: IntArray
+    weight: float
+    known: OwnCost
+
+
+@dataclass(frozen=True)
 class Problem:
     """A menu with its masks, and what follows from them for every budget."""
 
@@ -55,6 +67,8 @@ class Problem:
     unserved: float  # weight of the unusable ones
     mass: FloatArray  # (M,), weight on each curve
     actions: Actions
+    own: tuple[Own, ...]
+    pooled: float  # weight of the unusable classes of which no cost is known
 
     @classmethod
     def of(cls, menu: Menu, limits: tuple[Limit, ...]) -> Problem:
@@ -79,7 +93,11 @@ class Problem:
         mass = _mass(menu.curve[usable], weight[usable], menu.start.size - 1)
         if not menu.skip:
             _refuse_empty_classes(menu, limits, usable, allowed)
-        return cls(
+        own = _own(menu)
+        pooled = menu.curve < 0
+        for group in own:
+            pooled[group.classes] = False
+        problem = cls(
             menu,
             limits,
             allowed,
@@ -88,7 +106,12 @@ class Problem:
             unserved=math.fsum(weight[menu.curve < 0].tolist()),
             mass=mass,
             actions=Actions.of(menu, mass, allowed),
+            own=own,
+            pooled=math.fsum(weight[pooled].tolist()),
         )
+        if own and not menu.skip:
+            problem._refuse_dear_classes()
+        return problem
 
     def most(self, limit: Limit) -> float:
         """The largest weighted total that keeps the limit, as it is reported, to the last bit."""
@@ -115,6 +138,8 @@ class Problem:
         each = _at(menu.cost[resource], answer.rung)
         if f is not None:
             each[answer.rung == -2] = f.cost[resource]
+            for group in self.own:
+                each[group.classes] = own_costs_of(group.known, f)[resource]
         divided = answer.solution.divided
         if divided is not None and answer.upper is not None:
             i = int(self.usable[divided.index])
@@ -123,11 +148,13 @@ class Problem:
         return _total(menu.weight, each)
 
     def worth(self, answer: Answer) -> float:
-        """Weighted mean value per query."""
+        """Weighted mean value per query; what is not known counts as 0."""
         menu, f = self.menu, answer.fallback
         each = _at(menu.value, answer.rung)
         if f is not None:
             each[answer.rung == -2] = f.value
+            for group in self.own:
+                each[group.classes] = 0.0
         divided = answer.solution.divided
         if divided is not None and answer.upper is not None:
             i = int(self.usable[divided.index])
@@ -140,8 +167,11 @@ class Problem:
             used = _at(self.menu.cost[limit.resource], answer.rung).max()
             if answer.upper is not None:
                 used = max(used, self.menu.cost[limit.resource][answer.upper])
-            if self.unserved and answer.fallback is not None:
+            if self.pooled and answer.fallback is not None:
                 used = max(used, answer.fallback.cost[limit.resource])
+            if answer.fallback is not None:
+                for group in self.own:
+                    used = max(used, own_costs_of(group.known, answer.fallback)[limit.resource])
             return float(used)
         return self._report(limit, self.use(limit.resource, answer))
 
@@ -160,7 +190,7 @@ class Problem:
         if priced is not None and needed > budget:
             self._refuse_too_small(priced, needed)
 
-        aside = 0.0 if fallback is None else self.unserved * fallback.cost[resource]
+        aside = 0.0 if fallback is None else self._aside(fallback, resource)
         curve, weight = menu.curve[self.usable], menu.weight[self.usable]
         key = {name: column[self.usable] for name, column in menu.key.items()}
         room = budget - aside
@@ -180,7 +210,7 @@ class Problem:
             mass=self.mass, allowed=self.allowed, nothing=menu.skip,
         )  # fmt: skip
         if fallback is not None:
-            bound += self.unserved * fallback.value
+            bound += self.pooled * fallback.value
         answer = replace(answer, bound=bound / self.total)
         return self._or_even(answer, resource, budget)
 
@@ -229,14 +259,73 @@ class Problem:
         if not self.unserved:
             return self.actions.best(caps, resource, skip=self.menu.skip)
         spare = max(budget - self.use(resource, cheapest), 0.0) / self.unserved
-        caps[resource] = min(caps.get(resource, math.inf), spare)
-        best = self.actions.best(caps, resource, skip=self.menu.skip)
+        cost, within = self._unserved_cost()
+        fits = within.copy()
+        for name, cap in {**caps, resource: min(caps.get(resource, math.inf), spare)}.items():
+            fits &= cost[name] <= cap * (1 + 1e-12)
+        best = self.actions.best(caps, resource, skip=self.menu.skip, fits=fits)
         if best is not None and self.use(resource, replace(cheapest, fallback=best)) <= budget:
             return best
-        return self._nothing() if self.menu.skip else self.actions.cheapest(resource)
+        if self.menu.skip:
+            return nothing(self.menu)
+        return self.actions.cheapest(np.where(within, cost[resource], math.inf))
 
-    def _nothing(self) -> Fallback:
-        return Fallback({}, 0.0, dict.fromkeys(self.menu.cost, 0.0))
+    def _aside(self, fallback: Fallback, resource: str) -> float:
+        """Weighted total use of the unusable classes."""
+        return math.fsum(
+            [
+                self.pooled * fallback.cost[resource],
+                *(g.weight * own_costs_of(g.known, fallback)[resource] for g in self.own),
+            ]
+        )
+
+    def _unserved_cost(self) -> tuple[Mapping[str, FloatArray], BoolArray]:
+        """Mean cost of each action for the unusable classes, and whether it keeps their limits."""
+        within = np.ones(self.actions.value.size, dtype=bool)
+        if not self.own:
+            return self.actions.cost, within
+        total = {name: self.pooled * column for name, column in self.actions.cost.items()}
+        for group in self.own:
+            own = self.actions.own(group.known)
+            for name, column in own.items():
+                total[name] += group.weight * column
+            within &= self._keeps_limits(own)
+        return {name: column / self.unserved for name, column in total.items()}, within
+
+    def _keeps_limits(self, cost: Mapping[str, FloatArray]) -> BoolArray:
+        """Whether these costs keep the limits on each query."""
+        within = np.ones(next(iter(cost.values())).size, dtype=bool)
+        for limit in self.limits:
+            if limit.scope == "each":
+                within &= cost[limit.resource] <= limit.amount
+        return within
+
+    def _refuse_dear_classes(self) -> None:
+        """Raise where no action keeps the limits on each query of all the unusable classes."""
+        if self._unserved_cost()[1].any():
+            return
+        everything = Actions.of(self.menu, self.mass, None)
+        for limit in self.limits:
+            if limit.scope != "each":
+                continue
+            costs = [everything.own(group.known)[limit.resource] for group in self.own]
+            dearest = np.max(costs, axis=0)
+            smallest = float(np.maximum(dearest, everything.cost[limit.resource]).min())
+            if smallest > limit.amount:
+                at = int(np.argmax([each.min() for each in costs]))
+                name = self.menu.class_name(int(self.own[at].classes[0]))
+                raise InfeasibleError(
+                    f"Class {name} has no usable group, and no action that it could be served "
+                    f"instead uses at most {_exact(limit.amount)} {limit.resource}. The smallest "
+                    f"feasible limit on each query is {_exact(smallest)}; or allow doing nothing "
+                    "(--allow-skip).",
+                    smallest=smallest,
+                )
+        name = self.menu.class_name(int(self.own[0].classes[0]))
+        raise InfeasibleError(
+            f"Class {name} has no usable group, and no single action keeps all the limits on each "
+            "query of such classes. Raise one of them, or allow doing nothing (--allow-skip)."
+        )
 
     def _caps(self) -> dict[str, float]:
         """Resource to the average budget per query."""
@@ -310,7 +399,7 @@ class Problem:
             spent=spent,
             unspent=unspent,
             unspent_cause=_cause(unspent, answer, split=split),
-            fallback=self._served(answer, resource),
+            fallback=self._with_own_cost(self._served(answer, resource)),
             cautions=self._cautions(answer),
             seed=seed,
         )
@@ -318,12 +407,18 @@ class Problem:
     def _served(self, answer: Answer, resource: str) -> Fallback:
         """The fallback, no dearer than the dearest action that some class gets."""
         if answer.fallback is None or self.unserved:
-            return answer.fallback or self._nothing()
+            return answer.fallback or nothing(self.menu)
         dearest = self.realised(Limit(resource, "each"), answer)
         if answer.fallback.cost[resource] <= dearest:
             return answer.fallback
         caps = {**self._caps(), resource: dearest}
-        return self.actions.best(caps, resource, skip=self.menu.skip) or self._nothing()
+        return self.actions.best(caps, resource, skip=self.menu.skip) or nothing(self.menu)
+
+    def _with_own_cost(self, fallback: Fallback) -> Fallback:
+        own: dict[int, Mapping[str, float]] = {}
+        for group in self.own:
+            own |= dict.fromkeys(group.classes.tolist(), own_costs_of(group.known, fallback))
+        return replace(fallback, own_cost=own)
 
     def _off_hull(self, hull: Hull) -> IntArray:
         """Rungs on offer on curves in use that are no vertex of the hull."""
@@ -339,11 +434,12 @@ class Problem:
         notes = list(menu.cautions.get(-1, ()))
         lost = menu.curve.size - self.usable.size
         if lost:
+            unknown = sum(group.classes.size for group in self.own)
             notes.append(
                 {
                     "code": "fallback-served",
                     "message": f"{lost} of {menu.curve.size} classes have no usable group and are "
-                    "served the fallback; their value is taken to be that of the other classes.",
+                    f"served the fallback; {_worth_of_unusable(lost, unknown)}.",
                 }
             )
         if answer.fallback is None:
@@ -366,6 +462,30 @@ class Problem:
                     }
                 )
         return tuple(notes)
+
+
+def _own(menu: Menu) -> tuple[Own, ...]:
+    """The unusable classes by what is known of their costs, in an order of its own."""
+    shared: dict[int, tuple[OwnCost, list[int]]] = {}
+    for index, known in menu.unusable_cost.items():
+        if menu.curve[index] < 0:
+            shared.setdefault(id(known), (known, []))[1].append(index)
+    groups = [
+        Own(np.array(classes), math.fsum(menu.weight[classes].tolist()), known)
+        for known, classes in shared.values()
+    ]
+    return tuple(sorted(groups, key=lambda group: (group.weight, repr(group.known))))
+
+
+def _worth_of_unusable(lost: int, unknown: int) -> str:
+    """What the caution says of the value of unusable classes."""
+    if not unknown:
+        return "their value is taken to be that of the other classes"
+    whose = "their" if unknown == lost else f"of {unknown} of them the"
+    return (
+        f"{whose} value is not known and counts as 0 in the value, the bound and the even spend"
+        + ("" if unknown == lost else "; that of the rest is taken to be that of the other classes")
+    )
 
 
 def _refuse_empty_classes(

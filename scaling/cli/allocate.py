@@ -122,7 +122,7 @@ def command(
     """
     import scaling
     from scaling.allocators import Limit
-    from scaling.core.files import ensure_writable
+    from scaling.curves import Menu
 
     amount = None if budget is None else options.finite(budget, "--budget")
     if budget is None and not limits:
@@ -131,9 +131,8 @@ def command(
     if amount is not None and unit is not None:
         Limit(unit, "average", amount)  # refuses what cannot be a budget before anything is read
     priced = _costs(**costs)
+    options.check_output(output, [*inputs, *([] if weights is None else [weights])])
     traffic = None if weights is None else _weights(weights)
-    if output:
-        ensure_writable(output)
 
     sources = list(
         _sources(
@@ -147,6 +146,9 @@ def command(
             },
         )
     )
+    only_menus = all(isinstance(source, Menu) for source in sources)
+    if only_menus:
+        _refuse_for_menus()
     with show.waiting("allocating"):
         allocation = scaling.allocate(
             sources,
@@ -165,8 +167,19 @@ def command(
             seed=seed,
         )
         text = show.document(allocation.table().to_json()) if output or as_json else ""
-    path = str(output) if output else None
-    options.give(text, output, lambda: report(allocation, path), as_json=as_json)
+    given = options.again("output", "as_json")
+    following = (
+        f"scaling table check {shlex.quote(str(output))}"
+        if output
+        else f"scaling allocate {shlex.join(inputs)} {given} -o table.json"
+    )
+    within_log = not (extrapolate or only_menus)
+    options.give(
+        text,
+        output,
+        lambda: report(allocation, following, within_log=within_log),
+        as_json=as_json,
+    )
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -198,6 +211,7 @@ def _weights(path: str) -> list[dict[str, str]]:
     try:
         with Path(path).open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
+            seen = list(reader.fieldnames or [])  # read while the file is open
             rows = list(reader)
     except (OSError, ValueError, csv.Error) as error:
         cause = getattr(error, "strerror", None) or str(error)
@@ -205,11 +219,15 @@ def _weights(path: str) -> list[dict[str, str]]:
             f"--weights {path}: {cause[:1].lower() + cause[1:]}. "
             "Give a CSV file of class columns and weight."
         ) from error
-    seen = reader.fieldnames or []
+    if not seen:
+        raise InputError(
+            f"--weights {path}: the file is empty. Give a CSV file with a header of the class "
+            "columns and weight, and one row a class."
+        )
     if "weight" not in seen or not rows:
         what = "no column 'weight'" if "weight" not in seen else "no row"
         raise InputError(
-            f"--weights {path}: {what}; columns seen: {', '.join(seen) or 'none'}. "
+            f"--weights {path}: {what}; columns seen: {', '.join(seen)}. "
             "Give one row a class: its columns, and weight."
         )
     for row in rows:
@@ -254,6 +272,18 @@ def _sources(
             yield sweep if values == "plugin" else _fitted(sweep, named, seed)
 
 
+def _refuse_for_menus() -> None:
+    """Refuse the options that say how a menu is made of a fit or a log, where all are made."""
+    given = options.given()
+    for name in ("classes", "values", "extrapolate", "check_duplicates", "threshold"):
+        if name in given:
+            raise UsageError(
+                f"{' '.join(given[name])}: every input is a file of menu rows, whose classes, "
+                f"actions and values are taken as they stand. Leave out {given[name][0]}, or give "
+                "a fit document or a log."
+            )
+
+
 def _kind(path: Path) -> str:
     """`log`, `menu`, or the `kind` that a JSON document states."""
     from scaling.data.duck import connect
@@ -272,10 +302,14 @@ def _kind(path: Path) -> str:
 def _fitted(sweep: Sweep, paths: Sequence[str], seed: int) -> MenuSource:
     import scaling
 
-    named = " ".join(map(shlex.quote, paths))
+    given = options.given()
+    reading = ("rename", "check_duplicates", "threshold", "seed")
+    repeated = shlex.join(word for name in reading for word in given.get(name, ()))
+    named = shlex.join(paths)
     show.message(
         f"{named} is a log: fitting beta-binomial by task and model first; to choose the law and "
-        f"the groups: scaling fit {named} --law NAME --by COLS -o fit.json"
+        f"the groups: scaling fit {' '.join(filter(None, (named, repeated)))} --law NAME --by COLS "
+        "-o fit.json"
     )
     with show.progress("fitting beta-binomial") as progress:
         return scaling.fit(sweep, "beta-binomial", seed=seed, progress=progress)
@@ -302,8 +336,14 @@ def amount_of(amount: float, resource: str, digits: int = 6) -> str:
     return f"{show.amount(amount, digits)} {_ONE[resource]}" + "s" * (amount != 1)
 
 
-def report(allocation: Allocation, path: str | None) -> None:
-    """What a person reads of an allocation."""
+def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
+    """What a person reads of an allocation.
+
+    Args:
+        allocation: the answer.
+        following: the command to type next.
+        within_log: actions stop at the most attempts of a log, and --extrapolate offers more.
+    """
     menu = allocation.ladder
     what = menu.maximise.replace("_", " ")
     show.line("maximise", f"{what}, the mean a query over {_classes(menu)}")
@@ -313,14 +353,14 @@ def report(allocation: Allocation, path: str | None) -> None:
     show.line("spent", f"{used} a query")
     if allocation.unspent_cause:
         left = amount_of(allocation.unspent, allocation.priced_resource, 3)
-        show.line("unspent", f"{left} a query: {allocation.unspent_cause}")
+        show.line("unspent", f"{left} a query: {_unspent(allocation, within_log)}")
     show.line("value", _value(allocation, what))
-    price = _price(allocation, what)
+    price = _price(allocation, what, within_log)
     if price:
         show.line("more", price)
     _chosen(allocation)
     fallback = allocation.fallback
-    if fallback.action:
+    if not fallback.nothing:
         cost = ", ".join(amount_of(x, name, 4) for name, x in fallback.cost.items())
         show.line(
             "fallback",
@@ -341,16 +381,33 @@ def report(allocation: Allocation, path: str | None) -> None:
         (
             *(("", c["code"], c["message"]) for c in allocation.cautions),
             *(
-                ("" if i < 0 else menu.class_name(i), c["code"], c["message"])
+                (_place("" if i < 0 else menu.class_name(i), c), c["code"], c["message"])
                 for i, found in menu.cautions.items()
                 for c in found
             ),
         )
     )
-    if path:
-        show.following(f"scaling table check {shlex.quote(path)}")
-    else:
-        show.line("next", "the same with -o table.json, for the table that a server loads")
+    show.following(following)
+
+
+def _unspent(allocation: Allocation, within_log: bool) -> str:
+    """Why something is left; best actions are the best of those on offer."""
+    if allocation.price != 0 or not within_log:
+        return str(allocation.unspent_cause)
+    limited = any(limit.scope == "each" for limit in allocation.limits)
+    return (
+        f"{allocation.unspent_cause}, of those within the log{' and the limits' * limited}; "
+        "--extrapolate offers more samples"
+    )
+
+
+def _place(name: str, caution: Mapping[str, Any]) -> str:
+    """The class that a caution is about, and the group of it where the caution names one."""
+    group = caution.get("group")
+    if not group:
+        return name
+    said = show.place(group) if isinstance(group, dict) else str(group)
+    return said if name in ("", said) else f"{name}: {said}"
 
 
 def _classes(menu: Menu) -> str:
@@ -383,7 +440,7 @@ def _value(allocation: Allocation, what: str) -> str:
     )
 
 
-def _price(allocation: Allocation, what: str) -> str | None:
+def _price(allocation: Allocation, what: str, within_log: bool) -> str | None:
     """The shadow price for a round step of about the budget's size."""
     price = allocation.price
     budget = next(
@@ -399,7 +456,7 @@ def _price(allocation: Allocation, what: str) -> str | None:
     step = 10.0 ** math.floor(math.log10(budget))
     unit = amount_of(step, allocation.priced_resource)
     if price == 0:
-        return f"{unit} more a query would buy nothing"
+        return f"{unit} more a query would buy nothing" + " within the log" * within_log
     each = f"{show.number(price, 3)} a {_ONE[allocation.priced_resource]}"
     return (
         f"{unit} more a query would buy about {show.number(price * step, 3)} {what} "
@@ -426,7 +483,8 @@ def _chosen(allocation: Allocation) -> None:
 
 
 def _outcome(row: Mapping[str, Any], status: str, resources: Sequence[str]) -> tuple[str, ...]:
-    action = "nothing" if status == "abstain" else action_of(row["action"])
+    nothing = not row["action"] and not any(row["cost"].values())
+    action = "nothing" if nothing else action_of(row["action"])
     return (
         action + " (fallback)" * (status == "fallback"),
         show.number(row["value"]),
@@ -443,7 +501,7 @@ def action_of(action: Mapping[str, Any]) -> str:
             one = name.replace("_", " ")
             one = one.removesuffix("s") if value == 1 else one
             parts.append(f"{value} {one}" if isinstance(value, int) else f"{one} {value}")
-    return ", ".join(parts) or "nothing"
+    return ", ".join(parts) or "the only action"
 
 
 def assumed(menu: Menu) -> Iterator[str]:

@@ -84,7 +84,6 @@ def command(
     SWEEP is a file (CSV, Parquet, JSON lines; .gz too), a glob, or - for standard input; several
     are read as one. Exit code 3 where no group is usable; the document is written and says why.
     """
-    from scaling.core.files import ensure_writable
     from scaling.core.registry import law as declared
 
     # What can be refused at once is refused before the log is read.
@@ -94,8 +93,7 @@ def command(
         model.preset(preset)
     columns, cuts = options.columns(by), options.bins(bins)
     kept = options.each_pair(where, "--where")
-    if output:
-        ensure_writable(output)
+    options.check_output(output, sources)
 
     import scaling
 
@@ -120,8 +118,9 @@ def command(
             progress=progress,
         )
     text = show.document(result.to_json())
-    path, logs = str(output) if output else None, " ".join(map(shlex.quote, sources))
-    options.give(text, output, lambda: report(result, path, logs), as_json=as_json)
+    path, logs = str(output) if output else None, shlex.join(sources)
+    keep = f"scaling fit {logs} {options.again('output', 'as_json')} -o fit.json"
+    options.give(text, output, lambda: report(result, path, logs, keep), as_json=as_json)
     refused = [g for g in result.groups if not g.usable]
     if refused and (strict or not result.usable):
         count = "no group is usable" if not result.usable else f"{len(refused)} not usable"
@@ -131,8 +130,15 @@ def command(
         )
 
 
-def report(result: FitResult, path: str | None, source: str) -> None:
-    """What a person reads of a fit."""
+def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
+    """What a person reads of a fit.
+
+    Args:
+        result: the fit.
+        path: where its document is, None where it is not kept.
+        source: the logs, as the command names them.
+        keep: the command that keeps the document.
+    """
     from scaling.core.registry import law as declared
 
     law = declared(result.law)
@@ -194,7 +200,6 @@ def report(result: FitResult, path: str | None, source: str) -> None:
     if result.usable:
         budget = _budget([g for g in groups if g.usable])
         allocate = f"scaling allocate {shlex.quote(path or '')} {budget} -o table.json"
-        keep = f"scaling fit {source} --law {law.name} -o fit.json"
         show.following(allocate if path else keep)
 
 

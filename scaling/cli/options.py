@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import glob
+import os
+import shlex
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from scaling.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from scaling.data.sweep import Sweep
 
@@ -39,6 +43,84 @@ def output(metavar: str, text: str) -> Callable[[Any], Any]:
         metavar=metavar,
         help=text,
     )
+
+
+def check_output(path: Path | None, inputs: Sequence[str]) -> None:
+    """Refuse, before any work, an output that is one of the inputs or that cannot be written.
+
+    Args:
+        path: what `-o` gives, None where it is not given.
+        inputs: paths, globs and - of everything that the command reads.
+
+    Raises:
+        UsageError: `-o -`, or an output that is also read.
+        InputError: no file can be written there.
+    """
+    from scaling.core.files import ensure_writable
+
+    if path is None:
+        return
+    if str(path) == "-":
+        raise UsageError(
+            "-o -: a document is written to a file, and - is no name of one. Give the name of a "
+            "file; or leave out -o: --json prints the document on standard output."
+        )
+    if path.exists():
+        there = path.stat()
+        for name, found in _read_from(inputs):
+            if os.path.samestat(found, there):
+                raise UsageError(
+                    f"-o {path}: this file is also read ({name}), and would be overwritten. "
+                    "Give the output another name."
+                )
+    ensure_writable(path)
+
+
+def _read_from(inputs: Sequence[str]) -> Iterator[tuple[str, os.stat_result]]:
+    """The files that exist among the inputs, globs expanded, and a file on standard input."""
+    for given in inputs:
+        if given == "-":
+            try:
+                yield "standard input", os.fstat(sys.stdin.fileno())
+            except (OSError, ValueError):  # closed, or no file of the system
+                continue
+        elif Path(given).exists():
+            yield given, Path(given).stat()
+        else:
+            # Path.glob takes no absolute patterns
+            for match in glob.glob(given, recursive=True):  # noqa: PTH207
+                if Path(match).exists():
+                    yield match, Path(match).stat()
+
+
+def given() -> dict[str, list[str]]:
+    """The options of the running command that were given and are not the default, as words."""
+    ctx = click.get_current_context()
+    found: dict[str, list[str]] = {}
+    for option in ctx.command.params:
+        name = str(option.name)
+        if not isinstance(option, click.Option) or name not in ctx.params:
+            continue
+        if ctx.get_parameter_source(name) is not ParameterSource.COMMANDLINE:
+            continue
+        flag, value = option.opts[0], ctx.params[name]
+        if option.is_flag:
+            found[name] = [flag]
+        elif option.multiple:
+            found[name] = [word for each in value for word in (flag, str(each))]
+        elif value != option.default:
+            found[name] = [flag, str(value)]
+    return found
+
+
+def again(*left_out: str) -> str:
+    """The options of the running command once more, to be pasted.
+
+    Args:
+        *left_out: names of parameters to leave out.
+    """
+    kept = (words for name, words in given().items() if name not in left_out)
+    return shlex.join(word for words in kept for word in words)
 
 
 def pairs(text: str, flag: str) -> dict[str, str]:

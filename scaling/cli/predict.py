@@ -48,8 +48,6 @@ def command(
     FIT.json is a file that `scaling fit -o` wrote, or - for standard input. A prediction
     beyond the evidence is marked as extrapolated.
     """
-    from scaling.core.files import ensure_writable
-
     if bool(at) == (target is not None):
         raise UsageError("give either --at samples=1,10,100 or --target 0.9.")
     if target is not None and estimand == "benchmark":
@@ -61,8 +59,7 @@ def command(
     lengths = {len(values) for values in inputs.values()}
     if len(lengths - {1}) > 1:
         raise UsageError("--at: give as many values of one input as of the other, or one.")
-    if output:
-        ensure_writable(output)
+    options.check_output(output, [path])
 
     from scaling.fitting.result import FitResult
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -49,7 +51,8 @@ def check(path: str, *, as_json: bool) -> None:
         for name, holds in report.guarantees.items():
             if not holds:
                 show.line("not held", name.replace("_", " "))
-        show.following(f"scaling table lookup {path} {_example(table.document)}".rstrip())
+        words = ["scaling", "table", "lookup", path, *_example(table.document)]
+        show.following(shlex.join(words))
     else:
         show.table(
             ("finding", "where", "what is wrong"),
@@ -131,21 +134,23 @@ def _words(fields: Mapping[str, Any]) -> str:
     return ", ".join(f"{name}={value}" for name, value in fields.items())
 
 
-def _example(document: Mapping[str, Any]) -> str:
-    """Arguments of a lookup that the first row answers, where that is simple to say."""
-    bins = {f["name"]: f["bins"] for f in document["key"]["features"] if "bins" in f}
-    parts = []
+def _example(document: Mapping[str, Any]) -> list[str]:
+    """Arguments of a lookup that the first row answers."""
+    features = {f["name"]: f for f in document["key"]["features"]}
+    words = []
     for name, value in document["rows"][0]["when"].items():
         first = value[0] if isinstance(value, list) else value
-        if name in bins:
-            first = bins[name][first] - 1 if first < len(bins[name]) else bins[name][-1]
-        if isinstance(first, dict):
-            first = first.get("gte", first.get("lt"))
-        parts.append(_quoted(f"{name}={first}"))
-    return " ".join(parts)
+        cuts = features[name].get("bins")
+        if cuts:  # what a row names is the number of a bin, what a request carries is a value
+            first = cuts[first - 1] if first else _below(cuts[0])
+        elif isinstance(first, dict):
+            whole = features[name]["dtype"] == "integer"
+            first = first["gte"] if "gte" in first else _below(first["lt"], whole=whole)
+        words.append(f"{name}={first}")
+    return words
 
 
-def _quoted(text: str) -> str:
-    from shlex import quote
-
-    return quote(text)
+def _below(cut: float, *, whole: bool = False) -> float:
+    """A likely value below a cut: half of one above 0, so that shares and sizes stay possible."""
+    value = cut / 2 if cut > 0 else cut - 1
+    return math.floor(value) if whole else value

@@ -11,6 +11,7 @@ from scaling.data.checks import Check, either, empty, no_number, number, places,
 from scaling.data.duck import is_plain, is_text, name
 from scaling.data.schema import IDENTITY, LONGEST_LABEL, NUMERIC, STOPPING, TEXT, USE, Layout
 from scaling.data.statistics import (
+    TRUTHS,
     Statistics,
     added,
     codes_of,
@@ -244,7 +245,9 @@ def _once(
     for column, value in about.items():
         theirs = layout.column[column]
         if isinstance(value, str):
-            same[f"coalesce(CAST({name(theirs)} AS VARCHAR), '') = ?"] = value
+            said = f"coalesce(CAST({name(theirs)} AS VARCHAR), '')"
+            truth = value in TRUTHS and column not in TEXT
+            same[f"lower({said}) = ?" if truth else f"{said} = ?"] = value
         else:
             as_number = number(theirs, scan.columns[theirs])
             same[f"CAST({as_number} AS DOUBLE) IS NOT DISTINCT FROM ?"] = value

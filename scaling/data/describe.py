@@ -116,22 +116,25 @@ def _column(key: Key) -> dict[str, Any]:
 
 
 def _next(sweep: Sweep, document: Mapping[str, Any]) -> str:
-    """The command to type next."""
-    source = " ".join(shlex.quote(s) for s in sweep.sources[:3])
-    if sweep.format == "frame":
-        source = "SWEEP"
+    """The command to type next, or what to look at where no law can be fitted."""
+    source = shlex.join((*(sweep.opened or ("SWEEP",)), *sweep.options))
     if sweep.kind == "runtime":
-        return f"scaling cost fit {source}"
+        return "no law here is fitted to runtimes"
+    if document.get("problems") == 0:
+        column = "correct" if sweep.kind == "attempts" else "n"
+        return f"look at the column '{column}': no attempt has a verdict, so no law can be fitted"
     by = list(default_by(sweep.statistics))
     bins = ""
     for column, about in document["class_columns"].items():
+        if "," in column or (about["missing"] and sweep.statistics.keys[column].is_number):
+            continue  # --by parts its columns at commas, and takes no number that is missing
         if "values" in about and 1 < about["distinct"] <= MANY_VALUES:
             by.append(column)
         elif "range" in about and not bins:
             by.append(column)
-            bins = f" --bins {column}:q4"
+            bins = f" --bins {shlex.quote(f'{column}:q4')}"
     law = "exponentiated-power" if sweep.kind == "curve" else "beta-binomial"
-    grouped = f" --by {','.join(by)}" if by else ""
+    grouped = f" --by {shlex.quote(','.join(by))}" if by else ""
     return f"scaling fit {source} --law {law}{grouped}{bins} -o fit.json"
 
 

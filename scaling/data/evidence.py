@@ -73,12 +73,14 @@ class Points:
         inputs: knob columns (`samples` among them), each of shape (K,).
         value: accuracy, coverage or score at each point, shape (K,).
         queries: problems behind each point, shape (K,), or None where unknown.
+        model: the one model behind the points, None where it has no name or there are several.
     """
 
     by: Mapping[str, Scalar]
     inputs: Mapping[str, NDArray[np.float64]]
     value: NDArray[np.float64]
     queries: NDArray[np.int64] | None = None
+    model: str | None = None
 
 
 Evidence = Counts | Points

@@ -9,7 +9,7 @@ import numpy as np
 
 from scaling.data.evidence import Counts, Points, ResourceUse, Scalar
 from scaling.data.schema import IDENTITY, KNOBS, STOPPING, USE, WORDS, listed
-from scaling.data.statistics import IntArray, Key, Statistics, codes_of
+from scaling.data.statistics import TRUTHS, IntArray, Key, Statistics, codes_of
 from scaling.errors import InputError, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -153,12 +153,41 @@ def split_counts(
             )
         )
     if not found:
+        _refuse_no_verdict(everything, n, where)
         least = f"{min_attempts or 1} attempt{'s' if (min_attempts or 1) > 1 else ''}"
         raise InputError(
-            f"no problem has {least} with a verdict; the largest number is "
-            f"{int(n.max()) if len(n) else 0}. Lower --min-attempts or loosen --where."
+            f"no problem has {least} with a verdict; the largest number is {int(n.max())}. Lower "
+            f"--min-attempts{' or loosen --where' if where else ''}."
         )
     return tuple(found)
+
+
+def _refuse_no_verdict(everything: Statistics, n: IntArray, where: Where | None) -> None:
+    """Says which column to look at, where no problem has any attempt with a verdict.
+
+    Raises:
+        InputError: where that is so.
+    """
+    if n.max(initial=0) > 0:
+        return
+    if everything.numbers["n"].any():
+        filters = ", ".join(f"{c}={v}" for c, v in (where or {}).items())
+        raise InputError(
+            f"--where {filters}: no attempt that it keeps has a verdict; the sweep has others. "
+            "Loosen it."
+        )
+    logged = int(everything.numbers["missing"].sum()) if "missing" in everything.numbers else 0
+    if logged:
+        raise InputError(
+            f"no attempt has a verdict: in every row ({logged:,} read) the column 'correct' is "
+            "empty or the column 'error' is filled in. Look at these two; a law needs verdicts of 0 or 1. "
+            "If another column holds them, rename it: --map correct=other,theirs=correct."
+        )
+    raise InputError(
+        f"no attempt has a verdict: the column 'n' is 0 in every row ({len(everything):,} read). Look "
+        "at it; a law needs problems with at least one attempt. If another column holds the numbers "
+        "of attempts, rename it: --map n=other,theirs=n."
+    )
 
 
 def split_points(
@@ -202,6 +231,7 @@ def split_points(
                 inputs={c: column.values.astype(np.float64) for c, column in at.items()},
                 value=members.numbers["accuracy"],
                 queries=members.numbers.get("queries"),
+                model=_one_model(members, np.arange(len(members))),
             )
         )
     return tuple(found)
@@ -284,6 +314,8 @@ def _code(key: Key, column: str, value: Scalar) -> int:
     else:
         text = str(value).lower() if isinstance(value, bool) else str(value)
         same = levels[key.levels[levels] == text]
+        if not len(same) and text.lower() in TRUTHS:
+            same = levels[key.levels[levels] == text.lower()]
     if len(same) != 1:
         names = [str(level) for level in key.levels[levels]]
         raise UsageError(

@@ -46,9 +46,9 @@ def read_menu(
 
     Columns: `value` in [0, 1]; at least one of `samples, tokens, usd, flops, bytes, eflops, seconds,
     joules`, the expected use per query; `model` and knobs, which make the action (`samples` is both
-    a knob and a resource); where known `value_se`, `weight`, a class's share of the traffic, and
-    `maximise`, what the values are; all other columns name the class. Rungs of a class are sorted
-    by `samples` or the first resource.
+    a knob and a resource, and 1 or more: doing nothing is an option of `allocate`); where known
+    `value_se`, `weight`, a class's share of the traffic, and `maximise`, what the values are; all
+    other columns name the class. Rungs of a class are sorted by `samples` or the first resource.
 
     Args:
         source: as for `scaling.read`.
@@ -57,7 +57,7 @@ def read_menu(
 
     Raises:
         InputError: for a missing column or value, a negative or infinite number, a column of an
-            unknown unit, the same action twice in a class, or several weights of one class.
+            unknown unit, less than one sample, the same action twice in a class, or several weights of one class.
     """
     from scaling.data.read import open_scan
 
@@ -128,6 +128,13 @@ def _menu(
     for c in (c for c in KNOBS if c in column):
         broken = f"coalesce({typed(c)} <> floor({typed(c)}), false)"
         checks.append(Check(broken, {c: column[c]}, "a knob is a whole number."))
+    if "samples" in column:
+        rule = (
+            "a menu starts at one sample. Drop the row; --allow-skip puts doing nothing on offer, "
+            "at value 0 and cost 0."
+        )
+        none = f"coalesce({typed('samples')} = 0, false)"
+        checks.append(Check(none, {"samples": column["samples"]}, rule))
 
     labels: dict[str, str] = {}
     for c in (*classes, *(a for a in actions if a not in KNOBS)):

@@ -9,6 +9,7 @@ import shutil
 import sys
 import zlib
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ def read(
     """
     if threshold is not None and not 0 < threshold <= 1:
         raise UsageError(f"the threshold is {threshold}; a verdict counts from above 0 up to 1.")
+    opened = _opened_as(source)
     with connect() as con, _opened(con, source) as scans:
         saved = [
             scan.format == "parquet" and is_saved(con, part)
@@ -69,7 +71,7 @@ def read(
             sweep = load_saved(con, scans[0].parts[0])
             for part in [part for scan in scans for part in scan.parts][1:]:
                 sweep = sweep.merge(load_saved(con, part))
-            return sweep
+            return replace(sweep, opened=opened)
         if any(saved) or len(scans) > 1:
             forms = sorted({scan.format for scan in scans})
             raise InputError(
@@ -77,7 +79,26 @@ def read(
                 f"{', saved sweeps among them' if any(saved) else ''}); read them one by one and "
                 "merge the sweeps."
             )
-        return _sweep(con, scans[0], kind, rename, check_duplicates, threshold)
+        sweep = _sweep(con, scans[0], kind, rename, check_duplicates, threshold)
+        options = _options(rename, threshold) if opened else ()
+        return replace(sweep, opened=opened, options=options)
+
+
+def _opened_as(source: Any) -> tuple[str, ...]:
+    """How a command line names what is read; nothing for a table in memory."""
+    if is_frame(source):
+        return ()
+    return tuple(str(item) for item in (source if isinstance(source, (list, tuple)) else [source]))
+
+
+def _options(rename: Mapping[str, str] | None, threshold: float | None) -> tuple[str, ...]:
+    """The options of the command line without which the log would not read the same."""
+    options: list[str] = []
+    if rename:
+        options += ["--map", ",".join(f"{theirs}={ours}" for theirs, ours in rename.items())]
+    if threshold is not None:
+        options += ["--threshold", str(threshold)]
+    return tuple(options)
 
 
 def _sweep(

@@ -111,6 +111,9 @@ _OWN: Mapping[Kind, tuple[str, ...]] = {
 }
 
 
+_ALIKE = 0.6
+"""From here on one name may be a slip for another."""
+
 RESERVED = frozenset(
     (
         *("n", "c", "rows", "missing", "truncated", "accepted", "accepted_correct", "bad"),
@@ -173,15 +176,30 @@ def renamed(
                 f"{column}=other."
             )
         names[ours] = column
+    refuse_alike(columns, where)
+    return names
+
+
+def refuse_alike(columns: Iterable[str], where: str) -> None:
+    """Refuses two columns that an engine would not tell apart.
+
+    Raises:
+        InputError: for two columns of one name, or of names that differ in case only.
+    """
     folded: dict[str, str] = {}
     for column in columns:
-        other = folded.setdefault(column.lower(), column)
-        if other != column:
+        other = folded.get(column.lower())
+        folded[column.lower()] = column
+        if other == column:
+            raise InputError(
+                f"{where}: column '{column}' stands twice; a name stands for one column. Rename or "
+                "drop one."
+            )
+        if other is not None:
             raise InputError(
                 f"{where}: columns '{other}' and '{column}' differ in case only; one of them would "
-                "be taken for the other. Rename or drop one in the file."
+                "be taken for the other. Rename or drop one."
             )
-    return names
 
 
 def layout(
@@ -262,10 +280,15 @@ def recognise(names: tuple[str, ...], where: str) -> Kind:
     if _spelling(seen, "curve", "accuracy") and "problem" not in seen:
         return "curve"
     if "problem" in seen:
-        kind: Kind = "counts" if _near("n", "counts", names) else "attempts"
+        both: tuple[Kind, ...] = ("attempts", "counts")
+        kind = max(both, key=lambda kind: _likeness(kind, names))
         raise InputError(_missing("n" if kind == "counts" else "correct", kind, names, where))
     if knob:
         return "curve"
+    kind = max(KINDS, key=lambda kind: _likeness(kind, names))
+    if _likeness(kind, names) > _ALIKE:
+        need = next(need for need in _REQUIRED[kind] if need not in seen)
+        raise InputError(_missing(need, kind, names, where))
     raise InputError(
         f"{where}: these are no rows of a sweep; columns seen: {listed(names)}. A sweep has "
         "problem, correct (one row an attempt), or problem, n, c (one row a problem), or a knob "
@@ -303,12 +326,31 @@ def _canonical(names: Mapping[str, str], kind: Kind, where: str) -> dict[str, st
     return found
 
 
-def _near(name: str, kind: Kind, names: tuple[str, ...]) -> str:
-    for spelled in (name, *ALIASES[kind].get(name, ())):
-        near = did_you_mean(spelled, names)
-        if near:
-            return near
-    return ""
+def _likeness(kind: Kind, names: tuple[str, ...]) -> float:
+    """Mean over the columns that a kind requires of how near a name comes, from 0 to 1."""
+    need = _REQUIRED[kind]
+    return sum(_nearest(column, kind, names)[0] for column in need) / len(need)
+
+
+def _nearest(need: str, kind: Kind, names: tuple[str, ...]) -> tuple[float, str]:
+    """The name nearest to a required column, and how near: 1 for itself, 0 for none."""
+    from difflib import SequenceMatcher
+
+    if need in names:
+        return 1.0, need
+    known = {*IDENTITY, *KNOBS, *WORDS, *STOPPING, *(c for kind in KINDS for c in _OWN[kind])}
+    best = (0.0, "")
+    for spelled in (need, *ALIASES[kind].get(need, ())):
+        for name in names:
+            if name not in known:  # what has a meaning of its own is no slip
+                alike = SequenceMatcher(None, name, spelled).ratio()
+                best = max(best, (alike if alike >= _ALIKE else 0.0, name))
+    return best
+
+
+def _near(need: str, kind: Kind, names: tuple[str, ...]) -> str:
+    alike, name = _nearest(need, kind, names)
+    return f" Did you mean '{name}'?" if alike else ""
 
 
 def _missing(need: str, kind: Kind, names: tuple[str, ...], where: str) -> str:

@@ -11,13 +11,16 @@ from numpy.typing import NDArray
 
 from scaling.data.duck import is_number, name
 from scaling.data.evidence import Scalar
-from scaling.data.schema import IDENTITY, USE
+from scaling.data.schema import IDENTITY, TEXT, USE
 
 if TYPE_CHECKING:
     import duckdb
 
 IntArray = NDArray[np.int64]
 BoolArray = NDArray[np.bool_]
+
+TRUTHS = ("false", "true")
+"""How a label that is true or false is written, whatever case the log has."""
 
 RANGE = ("attempt_first", "attempt_last")
 """Smallest and largest attempt number of a row; they do not add."""
@@ -119,7 +122,7 @@ def _dense(codes: IntArray, count: int) -> tuple[IntArray, int]:
 def fetch_keys(
     con: duckdb.DuckDBPyConnection, table: str, columns: Mapping[str, str], numeric: set[str]
 ) -> dict[str, Key]:
-    """Columns of a DuckDB table as labels.
+    """Columns of a DuckDB table as labels; what is true or false is text in lower case.
 
     Args:
         con: the database.
@@ -139,7 +142,8 @@ def fetch_keys(
                 values = values.astype(np.int64)
             keys[column] = key(values)
         else:
-            keys[column] = _words(fetched)
+            words = _words(fetched)
+            keys[column] = words if column in TEXT else _truths(words)
     return keys
 
 
@@ -153,6 +157,15 @@ def _words(values: NDArray[np.object_]) -> Key:
     place = {level: index for index, level in enumerate(levels)}
     codes = np.fromiter(map(place.__getitem__, listed), np.int64, len(listed))
     return Key(np.asarray(levels, np.str_), codes)
+
+
+def _truths(words: Key) -> Key:
+    """Labels that are all true or false, in any case, as "true" and "false": every source agrees."""
+    lower = [level.lower() for level in words.levels.tolist()]
+    if not set(lower) <= {"", *TRUTHS}:
+        return words
+    levels, place = np.unique(np.asarray(lower, np.str_), return_inverse=True)
+    return Key(levels, place.astype(np.int64)[words.codes])
 
 
 _NUMERIC = (

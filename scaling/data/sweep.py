@@ -73,6 +73,8 @@ class Sweep:
         sources: files read.
         statistics: the columns.
         report: what was dropped, missing, truncated or assumed.
+        opened: what was given to be read, as a command line names it; nothing for a table in memory.
+        options: the options of the command line that read it so, such as `--map solved=c`.
     """
 
     kind: Kind
@@ -81,6 +83,8 @@ class Sweep:
     sources: tuple[str, ...]
     statistics: Statistics
     report: Report
+    opened: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         rules = self.statistics.keys.get("stop_rule")
@@ -213,6 +217,7 @@ class Sweep:
             )
         _refuse_overlap(self, other)
         statistics = joined((self.statistics, other.statistics))
+        together = self.opened and other.opened and self.options == other.options
         if self.kind != "runtime":
             statistics = added(statistics)
         return Sweep(
@@ -222,6 +227,8 @@ class Sweep:
             sources=(*self.sources, *other.sources),
             statistics=statistics,
             report=Report.of(statistics, (*self.report.notes, *other.report.notes)),
+            opened=(*self.opened, *other.opened) if together else (),
+            options=self.options if together else (),
         )
 
     def menu(

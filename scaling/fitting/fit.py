@@ -225,7 +225,7 @@ def _fit_points(plan: Plan, evidence: Points) -> GroupFit:
         max_n=reach,
         reach=reach,
         stop_rule=None,
-        model=str(evidence.by["model"]) if "model" in evidence.by else None,
+        model=evidence.model,
         resources={},
         cautions=cautions + core.cautions,
     )

@@ -66,24 +66,28 @@ def menu(
     parts = []
     for group in fit.groups:
         samples = np.arange(1, (group.max_n * BEYOND if extrapolate else group.reach) + 1)
+        cost = costs.of(group.model, {n: r.mean for n, r in group.resources.items()})
+        knobs = {c: v for c, v in group.by.items() if c in ACTION_COLUMNS and c != "model"}
         shared: dict[str, Any] = {
             "samples": samples,
-            "cost": costs.of(group.model, {n: r.mean for n, r in group.resources.items()}).at(
-                samples
-            ),
+            "cost": cost.at(samples),
             "model": group.model or "",
-            "knobs": {c: v for c, v in group.by.items() if c in ACTION_COLUMNS and c != "model"},
+            "knobs": knobs,
             "extrapolated": samples > group.reach,
             "bins": fit.bins,
             "skip": skip,
             "level": fit.interval.level,
             "provenance": provenance,
         }
-        parts.append(
+        part = (
             _of_group(group, law, shared)
             if classes == "group"
             else _of_problems(group, law, len(tasks) > 1, shared)
         )
+        if not group.usable:  # what its classes would spend is known, though not what it would buy
+            own = (({"model": group.model or "", **knobs}, cost),)
+            part = replace(part, unusable_cost=dict.fromkeys(range(len(part.weight)), own))
+        parts.append(part)
     return merge(parts)
 
 
@@ -91,8 +95,12 @@ def _class_key(group: GroupFit, size: int = 1) -> dict[str, NDArray[Any]]:
     return {c: np.full(size, v) for c, v in group.by.items() if c not in ACTION_COLUMNS}
 
 
-def _cautions(group: GroupFit) -> dict[int, tuple[Mapping[str, str], ...]]:
-    return {0: tuple(c.document() for c in group.cautions)} if group.cautions else {}
+def _cautions(group: GroupFit, index: int) -> dict[int, tuple[Mapping[str, str], ...]]:
+    # Where groups that differ in action columns merge into one class, a caution names its group.
+    own = ", ".join(f"{c}={v}" for c, v in group.by.items() if c in ACTION_COLUMNS)
+    named = {"group": own} if own else {}
+    found = tuple({**c.document(), **named} for c in group.cautions)
+    return {index: found} if found else {}
 
 
 def _of_group(group: GroupFit, law: Law, shared: dict[str, Any]) -> Menu:
@@ -113,7 +121,7 @@ def _of_group(group: GroupFit, law: Law, shared: dict[str, Any]) -> Menu:
             "n_samples": np.array([group.n_samples]),
             "max_observed_n": np.array([group.max_n]),
         },
-        cautions=_cautions(group),
+        cautions=_cautions(group, 0),
         **shared,
     )
 
@@ -174,7 +182,7 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
             "n_samples": problems.n,
             "max_observed_n": problems.n,
         },
-        cautions={-1: tuple(c.document() for c in group.cautions)} if group.cautions else {},
+        cautions=_cautions(group, -1),
         **shared,
     )
 

@@ -241,12 +241,12 @@ def _class_table(allocation: Allocation) -> str:
     rows: list[list[Cell]] = []
     splits = {split.class_index: split for split in allocation.split}
     for index in map(int, order):
-        label, value, ends, cost = _outcome(allocation, int(allocation.chosen[index]))
+        label, value, ends, cost = _outcome(allocation, index, int(allocation.chosen[index]))
         if index in splits:
             split = splits[index]
-            upper, lower = _outcome(allocation, split.upper), _outcome(allocation, split.lower)
+            upper, lower = (_outcome(allocation, index, r) for r in (split.upper, split.lower))
             label = f"{upper[0]} for {percent(split.share)} of queries, else {lower[0]}"
-            value = split.share * upper[1] + (1 - split.share) * lower[1]
+            value = split.share * (upper[1] or 0.0) + (1 - split.share) * (lower[1] or 0.0)
             cost = split.share * upper[3] + (1 - split.share) * lower[3]
             ends = None
         key = [plots.column_label(name, c[index], ladder.bins) for name, c in ladder.key.items()]
@@ -255,7 +255,7 @@ def _class_table(allocation: Allocation) -> str:
                 *key,
                 percent(float(share[index])),
                 label,
-                percent(value),
+                "unknown" if value is None else percent(value),
                 interval(ends, share=True),
                 number(cost),
             ]
@@ -268,15 +268,20 @@ def _class_table(allocation: Allocation) -> str:
 
 
 def _outcome(
-    allocation: Allocation, rung: int
-) -> tuple[str, float, tuple[float, float] | None, float]:
+    allocation: Allocation, index: int, rung: int
+) -> tuple[str, float | None, tuple[float, float] | None, float]:
     """Action, value, interval and cost of a ladder rung, of nothing (-1), of the fallback (-2)."""
     ladder, resource = allocation.ladder, allocation.priced_resource
     if rung == -1:
         return "nothing", 0.0, None, 0.0
     if rung == -2:
         fallback = allocation.fallback
-        return "the fallback", fallback.value, None, fallback.cost.get(resource, 0.0)
+        return (
+            "the fallback",
+            fallback.value_of(index),
+            None,
+            fallback.cost_of(index).get(resource, 0.0),
+        )
     ends = None
     if ladder.interval is not None and np.isfinite(ladder.interval[rung]).all():
         ends = (float(ladder.interval[rung][0]), float(ladder.interval[rung][1]))

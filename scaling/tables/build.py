@@ -65,7 +65,8 @@ def build(
     next: such a rung is served only because doing nothing is not on offer.
 
     A class that does nothing has the action `abstain`, which stands before its ladder, not on it.
-    A class whose group is unusable gets the fallback, as a ladder of one rung, with a caution. Each
+    A class whose group is unusable gets the fallback, as a ladder of one rung, with a caution; where
+    its own costs are known they are written, and its value is null and counts as 0. Each
     guarantee is `verified` where its check, run on the finished document, holds.
 
     Args:
@@ -174,7 +175,7 @@ class _Rows:
         menu, chosen = self._menu, int(self._allocation.chosen[c])
         cautions: list[Any] = [*menu.cautions.get(c, ()), *self._common]
         if chosen == -2:
-            return self._fallback_row(cautions)
+            return self._fallback_row(c, cautions)
         first = int(menu.start[menu.curve[c]])
         ladder = self._ladder(int(menu.curve[c]))
         shares = {chosen: 1.0}
@@ -214,16 +215,17 @@ class _Rows:
             "may_abstain": bool(menu.skip),
         }
 
-    def _fallback_row(self, cautions: list[Any]) -> dict[str, Any]:
+    def _fallback_row(self, c: int, cautions: list[Any]) -> dict[str, Any]:
         """A class whose group is unusable: the fallback is all that it is offered."""
         skip, resource = bool(self._menu.skip), self._allocation.priced_resource
-        entry = _fallback(self._allocation)
+        entry = _fallback(self._allocation, c)
+        unknown = entry["expected"]["value"]["mean"] is None
         rung = _with_marginals([entry], resource, may_abstain=skip)[0]
         return {
             **rung,
             **({"hard_limits": self._hard_limits} if self._hard_limits else {}),
             "guarantee": "none",
-            "cautions": _cautions([_UNUSABLE, *cautions]),
+            "cautions": _cautions([_UNKNOWN if unknown else _UNUSABLE, *cautions]),
             "ladder": [rung],
             "may_abstain": skip,
         }
@@ -251,6 +253,11 @@ _OF_SOME_ROWS = {"fallback-served", "extrapolated"}
 _UNUSABLE = {
     "code": "fallback-served",
     "message": "no usable fit stands behind this class; it is served the fallback.",
+}
+_UNKNOWN = {
+    "code": "fallback-served",
+    "message": "no usable fit stands behind this class; it is served the fallback. What it gains is "
+    "not known, and counts as 0 in the certificate.",
 }
 _UNNAMED = {
     "code": "model-unnamed",
@@ -288,6 +295,8 @@ def _dtype(column: str, values: np.ndarray[Any, Any], cuts: Sequence[float] | No
     if cuts is not None:
         return "number"
     kinds = {type(_scalar(value)) for value in values}
+    if kinds == {str} and _are_truths({str(value) for value in values}):
+        return "boolean"
     for kind, name in ((bool, "boolean"), (int, "integer"), (str, "string")):
         if kinds == {kind}:
             return name
@@ -298,6 +307,12 @@ def _dtype(column: str, values: np.ndarray[Any, Any], cuts: Sequence[float] | No
         f"Class column '{column}' mixes {', '.join(sorted(kind.__name__ for kind in kinds))}. "
         "A column holds text, whole numbers, numbers or booleans only."
     )
+
+
+def _are_truths(texts: set[str]) -> bool:
+    """Whether these are true and false in letters, none of them spelled in two ways."""
+    lower = {text.lower() for text in texts}
+    return lower <= {"true", "false"} and len(lower) == len(texts)
 
 
 def _scalar(value: Any) -> Any:
@@ -325,6 +340,8 @@ def _unique(name: str, taken: set[str], joint: str) -> str:
 def _condition(value: Any, feature: Mapping[str, Any]) -> Any:
     """What a class's row asks of a feature."""
     value = _scalar(value)
+    if feature["dtype"] == "boolean" and isinstance(value, str):
+        return value.lower() == "true"
     if "bins" in feature or feature["dtype"] == "integer":
         return int(value)
     if feature["dtype"] == "number":  # the schema names no fractions: from v to the next number
@@ -341,6 +358,8 @@ def _row_ids(menu: Menu, features: Mapping[str, dict[str, Any]]) -> list[str]:
         parts = []
         for column, feature in features.items():
             value = _scalar(menu.key[column][c])
+            if feature["dtype"] == "boolean":
+                value = _condition(value, feature)
             part = str(value) if isinstance(value, str) else f"{feature['name']}-{value}".lower()
             parts.append(re.sub("[^A-Za-z0-9._]+", "-", part).strip("-") or feature["name"])
         ids.append(_unique("-".join(parts) or "all", taken, "-"))
@@ -361,13 +380,17 @@ def _rung(menu: Menu, rung: int) -> dict[str, Any]:
     return _entry(menu, action, value, cost)
 
 
-def _fallback(allocation: Allocation) -> dict[str, Any]:
-    """The allocation's best single action, as an entry."""
+def _fallback(allocation: Allocation, c: int | None = None) -> dict[str, Any]:
+    """The allocation's best single action, as an entry: for unknown queries, or an unusable class."""
     best = allocation.fallback
-    if not best.action:
+    if best.nothing:
         return abstention({"resources": allocation.ladder.cost})
-    value = _estimate(best.value, "the fallback's value")
-    return _entry(allocation.ladder, best.action, value, best.cost)
+    mean = best.value if c is None else best.value_of(c)
+    value: dict[str, Any] = {"mean": None, "infeasible": True}
+    if mean is not None:
+        value = _estimate(mean, "the fallback's value")
+    cost = best.cost if c is None else best.cost_of(c)
+    return _entry(allocation.ladder, best.action, value, cost)
 
 
 def _entry(
@@ -437,11 +460,11 @@ def _with_marginals(
     ladder: list[dict[str, Any]], resource: str, *, may_abstain: bool
 ) -> list[dict[str, Any]]:
     """The ladder with each rung's marginal value per unit of `resource`."""
-    value = [0.0, *(rung["expected"]["value"]["mean"] for rung in ladder)]
+    value = [0.0, *(rung["expected"]["value"]["mean"] for rung in ladder)]  # null: not known
     use = [0.0, *(rung["expected"]["resources"][resource]["mean"] for rung in ladder)]
     marginals: list[float | None] = [
         _finite((high - low) / (after - before), f"the marginal value per {resource} of an action")
-        if after > before
+        if high is not None and after > before
         else None
         for (low, high), (before, after) in zip(pairwise(value), pairwise(use), strict=True)
     ]
@@ -486,9 +509,15 @@ def _hard_limits(limits: Iterable[Limit]) -> dict[str, float]:
 
 
 def _cautions(given: Iterable[Any]) -> list[dict[str, str]]:
-    """Cautions without repetition, in the order given."""
-    pairs = dict.fromkeys((_field(each, "code"), _field(each, "message")) for each in given)
+    """Cautions without repetition, in the order given; the group that one is of leads its message."""
+    pairs = dict.fromkeys((_field(each, "code"), _message(each)) for each in given)
     return [{"code": code, "message": message} for code, message in pairs]
+
+
+def _message(caution: Any) -> str:
+    message = _field(caution, "message")
+    group = caution.get("group") if isinstance(caution, Mapping) else None
+    return f"{group}: {message}" if group else message
 
 
 def _field(caution: Any, name: str) -> str:

@@ -40,6 +40,8 @@ KIND = "scaling-budget-table"
 _INDEXED_CELLS = 64
 """A row of more cells than this (a product of long lists) is tried by itself, not indexed."""
 _UNREAD = object()
+_MISSING = object()
+_NUMBERS = (float, int)
 
 
 class TableError(ValueError):
@@ -288,6 +290,14 @@ class Table:
         self._until = until
         self._expires = None if until is None else datetime.fromisoformat(until).timestamp()
         priced = document["objective"]["priced_resource"]
+        maximise = document["objective"].get("maximise", _MISSING)
+        if not isinstance(maximise, str):
+            raise _faulty("$.objective.maximise", maximise, "text")
+        if not isinstance(self.table_id, str):
+            raise _faulty("$.table_id", self.table_id, "text")
+        _refuse_partial("$.fallback", self._fallback_entry)
+        for number, row in enumerate(self._rows):
+            _refuse_partial(f"$.rows[{number}]", row)
         self._priced: str | None = priced
         self._marginals = [
             [_worth(rung, priced) for rung in row["ladder"]] if priced else [] for row in self._rows
@@ -297,8 +307,6 @@ class Table:
         # have one. The few rows of very many cells are tried one by one.
         self._exact: dict[tuple[int, ...], dict[tuple[Hashable, ...], int]] = {}
         self._wide: list[tuple[int, list[tuple[int, Collection[Hashable]]]]] = []
-        for entry in (self._fallback_entry, *self._rows):
-            _refuse_partial(entry)
         for number, row in enumerate(self._rows):
             named = [
                 (place, cells)
@@ -465,16 +473,84 @@ def copy_json(value: Any) -> Any:
     return value
 
 
-def _refuse_partial(entry: Mapping[str, Any]) -> None:
-    """Meet now what a lookup would trip over: a KeyError or TypeError for a part that is missing."""
+def _refuse_partial(where: str, entry: Any) -> None:
+    """Meet now what a lookup, or who shows its answer, would trip over: a part that is missing."""
+    _refuse_entry(where, entry)
     rungs = entry.get("ladder", ())
-    for each in (entry, *rungs):
-        each["action"].get("model")
-        each["expected"]["resources"].items()
+    for number, rung in enumerate(rungs):
+        if not _is_plainly_whole(rung):
+            _refuse_entry(f"{where}.ladder[{number}]", rung)
     if "when" in entry:
         entry["row_id"], rungs[0]
     for part in entry.get("split") or ():
         part["share"] + 0.0, rungs[part["rung"]]
+
+
+def _is_plainly_whole(rung: Any) -> bool:
+    """Whether a rung surely passes `_refuse_entry`; a table has many, and nearly all do."""
+    try:
+        expected = rung["expected"]
+        value = expected["value"]
+        low, high = value.get("interval", (0, 0))
+        numbers = [value["mean"], *[used["mean"] for used in expected["resources"].values()]]
+        return (
+            type(rung["action"]) is dict
+            and type(low) in _NUMBERS
+            and type(high) in _NUMBERS
+            and all([type(number) in _NUMBERS for number in numbers])  # noqa: C419  (faster)
+            and "hard_limits" not in rung
+        )
+    except (AttributeError, LookupError, TypeError, ValueError):
+        return False
+
+
+def _refuse_entry(where: str, entry: Any) -> None:
+    """Raise where an entry has no action, or says not what is expected of it."""
+    action = _part(where, entry, "action")
+    if not isinstance(action, dict):
+        raise _faulty(f"{where}.action", action, "an object")
+    if not isinstance(entry.get("hard_limits") or {}, dict):
+        raise _faulty(f"{where}.hard_limits", entry["hard_limits"], "an object")
+    expected = _part(where, entry, "expected")
+    where = f"{where}.expected"
+    value = _part(where, expected, "value")
+    _refuse_estimate(where, "value", value)
+    band = value.get("interval")
+    if band is not None and not (
+        isinstance(band, list) and len(band) == 2 and all(map(_is_number, band))
+    ):
+        raise _faulty(f"{where}.value.interval", band, "two numbers")
+    resources = _part(where, expected, "resources")
+    if not isinstance(resources, dict):
+        raise _faulty(f"{where}.resources", resources, "an object")
+    for name, used in resources.items():
+        _refuse_estimate(where, f"resources.{name}", used)
+
+
+def _refuse_estimate(where: str, name: str, estimate: Any) -> None:
+    mean = _part(f"{where}.{name}", estimate, "mean")
+    if mean is not None and not _is_number(mean):
+        raise _faulty(f"{where}.{name}.mean", mean, "a number or null")
+
+
+def _part(where: str, whole: Any, name: str) -> Any:
+    if not isinstance(whole, dict):
+        raise _faulty(where, whole, "an object")
+    part = whole.get(name, _MISSING)
+    if part is _MISSING:
+        raise _faulty(f"{where}.{name}", part, "there")
+    return part
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _faulty(where: str, value: Any, allowed: str) -> TableError:
+    seen = "missing" if value is _MISSING else json.dumps(value)[:60]
+    return TableError(
+        f"{where} is {seen}; it must be {allowed}. `scaling table check` names all that is wrong."
+    )
 
 
 def _worth(rung: Mapping[str, Any], resource: str) -> float:

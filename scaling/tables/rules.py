@@ -415,13 +415,16 @@ def _limit(document: Document) -> Problems:
 
 @_check("certificate")
 def _certificate(document: Document) -> Problems:
-    """The value is that of the rows, at most its bound, and the gap is the one between them."""
+    """The value is that of the rows, at most its bound, and the gap is the one between them.
+
+    The value of a row that is not known (null) counts as 0.
+    """
     certificate = document["objective"].get("certificate")
     if certificate is None:
         return
     where = "$.objective.certificate"
     value, bound, gap = certificate["value"], certificate["bound"], certificate["relative_gap"]
-    actual = _average(document, _value)
+    actual = _average(document, lambda entry: _value(entry) or 0.0)
     if actual is not None and not _close(value, actual):
         yield f"{where}.value", f"{value!r}; the rows come to {actual!r}."
     if bound < value - TOLERANCE * abs(value):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from scaling.allocators import Limit, allocate
-from scaling.costs import SampleCosts
+from scaling.costs import LinearCost, SampleCosts
 from scaling.curves import Menu, over_samples
 from scaling.errors import InfeasibleError, InputError, NotUsableError, UsageError
 
@@ -280,3 +280,84 @@ def test_sources_are_merged(menu):
     a = allocate([menu, more], 4000, unit="tokens")
     assert a.chosen.size == 6
     assert a.ladder.key["level"].tolist() == ["easy", "medium", "hard", "a", "b", "c"]
+
+
+def own(menu: Menu, tokens: float, **fixed: float) -> Menu:
+    """The hard level's own cost: `tokens` a sample of model m."""
+    cost = LinearCost(fixed, {"samples": 1.0, "tokens": tokens})
+    return replace(menu, unusable_cost={2: (({"model": "m"}, cost),)})
+
+
+def test_an_unusable_class_is_charged_its_own_costs(lame):
+    a = allocate(own(lame, 1600), 4000, unit="tokens")
+    row = a.rows()[2]
+    assert row["status"] == "fallback"
+    assert row["action"] == a.fallback.action == {"model": "m", "samples": 2}
+    assert row["cost"] == {"samples": 2, "tokens": 3200, "seconds": 4}  # seconds are not known
+    assert a.fallback.cost["tokens"] == 1000
+    used = [r["cost"]["tokens"] for r in a.rows()]
+    assert sum(used) / 3 == a.spent["tokens"] == a.limits[0].realised <= 4000
+    cheap = allocate(own(lame, 10), 4000, unit="tokens")
+    assert cheap.rows()[2]["cost"]["tokens"] == 10 * cheap.fallback.action["samples"]
+    assert cheap.fallback.cost["tokens"] <= 4000
+
+
+def test_what_an_unusable_class_gains_is_not_invented(lame):
+    a = allocate(own(lame, 1600), 4000, unit="tokens")
+    rows = a.rows()
+    assert rows[2]["value"] is None
+    assert a.value == pytest.approx((rows[0]["value"] + rows[1]["value"]) / 3)
+    assert a.value <= a.bound <= 2 / 3
+    assert a.uniform_value <= a.value
+    (note,) = [c["message"] for c in a.cautions if c["code"] == "fallback-served"]
+    assert "their value is not known and counts as 0" in note
+    assert json.loads(a.to_json(), parse_constant=pytest.fail)["rows"][2]["value"] is None
+    assert np.isnan(a.to_frame()["value"].astype(float)[2])
+    pooled = allocate(lame, 4000, unit="tokens")  # nothing is known of it
+    assert pooled.rows()[2]["value"] == pooled.fallback.value
+
+
+def test_own_costs_decide_which_budget_is_too_small(lame):
+    with pytest.raises(InfeasibleError) as caught:
+        allocate(own(lame, 3500), 1000, unit="tokens")
+    assert caught.value.smallest == 1500
+    assert allocate(own(lame, 3500), 1500, unit="tokens").spent["tokens"] == 1500
+    skipped = allocate(own(lame, 3500), 1000, unit="tokens", allow_skip=True)
+    assert skipped.fallback.nothing
+    assert skipped.rows()[2]["cost"]["tokens"] == 0
+    assert skipped.rows()[2]["value"] == 0
+
+
+def test_limits_on_each_query_hold_for_own_costs(lame):
+    a = allocate(own(lame, 1600), 4000, unit="tokens", limits=[("tokens", "each", 2000)])
+    assert a.rows()[2]["cost"]["tokens"] == 1600
+    assert a.limits[1].realised == 2000
+    with pytest.raises(InfeasibleError, match=r"level=hard has no usable group.*1600") as caught:
+        allocate(own(lame, 1600), 4000, unit="tokens", limits=[("tokens", "each", 1500)])
+    assert caught.value.smallest == 1600
+    assert allocate(own(lame, 1600), 4000, unit="tokens", limits=[("tokens", "each", 1600)])
+
+
+def test_own_costs_are_those_of_the_model_that_is_served(lame):
+    other = LinearCost({}, {"tokens": 9000.0})
+    first = own(lame, 1600).unusable_cost[2]
+    both = replace(lame, unusable_cost={2: (({"model": "z"}, other), *first)})
+    assert allocate(both, 4000, unit="tokens").rows()[2]["cost"]["tokens"] == 3200
+    unknown = replace(lame, unusable_cost={2: (({"model": "z"}, other),)})
+    row = allocate(unknown, 4000, unit="tokens").rows()[2]
+    assert row["cost"] == allocate(lame, 4000, unit="tokens").fallback.cost
+    assert row["value"] is None
+
+
+def test_an_action_without_columns_is_not_doing_nothing():
+    bare = Menu(
+        key={}, weight=np.ones(1), curve=np.zeros(1, dtype=int), start=np.array([0, 1]),
+        value=np.array([0.5]), cost={"tokens": np.array([10.0])}, action={},
+    )  # fmt: skip
+    a = allocate(bare, 20, unit="tokens")
+    assert not a.fallback.nothing
+    assert a.document()["fallback"]["nothing"] is False
+    assert a.fallback.value == 0.5
+    served = a.table(created="2026-01-31T12:00:00Z").document["fallback"]["action"]
+    assert served == {"strategy": "single", "model": "unknown", "n_samples": 1}
+    assert allocate(bare, 5, unit="tokens", allow_skip=True).fallback.nothing

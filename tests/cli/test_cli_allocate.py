@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from pathlib import Path
 
 import pytest
+
+from scaling.cli.allocate import _place
+from scaling.cli.table import _example
+from scaling.tables.lookup import Axis
 
 BUDGET = ("--budget", 800, "--unit", "tokens")
 
@@ -280,6 +285,85 @@ def test_check_lists_guarantees(run, table: Path) -> None:
     assert done.stderr == ""
     assert "rows disjoint" in done.stdout
     assert f"scaling table lookup {table} level=" in done.stdout
+
+
+def pasted(run, done):
+    """Run the command that a report ends with."""
+    (line,) = [x for x in done.stdout.splitlines() if x.startswith("next ")]
+    return run(*shlex.split(line.removeprefix("next"))[1:])
+
+
+def test_next_commands_can_be_pasted(run, fit: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit.rename("a fit.json")
+    args = ("--limit", "tokens:average=777", "--limit", "samples:each=9", "--split")
+    kept = pasted(run, run("allocate", "a fit.json", *args))
+    assert kept.exit_code == 0, kept.output
+    ours = document(run("allocate", "a fit.json", *args, "--json"))
+    assert json.loads(Path("table.json").read_text())["table_id"] == ours["table_id"]
+    Path("table.json").rename("a table.json")
+    found = pasted(run, run("table", "check", "a table.json"))
+    assert found.exit_code == 0, found.output
+    assert "fallback" not in found.stdout
+
+
+@pytest.mark.parametrize(
+    ("cuts", "index", "low", "high"),
+    [([0.12, 0.5], 0, 0, 0.12), ([0.12, 0.5], 2, 0.5, 1), ([0, 0.5], 0, -2, 0), ([0, 1], 1, 0, 1)],
+)
+def test_example_of_a_bin_lies_in_it(cuts, index: int, low: float, high: float) -> None:
+    feature = {"name": "pass1", "dtype": "number", "bins": cuts}
+    document = {"key": {"features": [feature]}, "rows": [{"when": {"pass1": index}}]}
+    (word,) = _example(document)
+    value = float(word.removeprefix("pass1="))
+    assert low <= value < high
+    assert Axis(feature, []).code({"pass1": value}, None) == index
+
+
+@pytest.mark.parametrize("condition", [{"lt": 5}, {"gte": 5}, {"lt": 0}, {"gte": 1, "lt": 5}])
+@pytest.mark.parametrize("dtype", ["integer", "number"])
+def test_example_of_a_range_lies_in_it(condition: dict[str, int], dtype: str) -> None:
+    feature = {"name": "size", "dtype": dtype}
+    document = {"key": {"features": [feature]}, "rows": [{"when": {"size": condition}}]}
+    (word,) = _example(document)
+    axis = Axis(feature, [condition])
+    assert axis.code({"size": word.removeprefix("size=")}, None) in axis.cells(condition)
+
+
+def test_what_is_unspent_within_the_log(run, fit: Path, tmp_path: Path) -> None:
+    args = ("--budget", 100, "--unit", "samples")
+    hint = "--extrapolate offers more samples"
+    for source in (fit, fit.with_name("levels.csv")):
+        said = " ".join(run("allocate", source, *args).stdout.split())
+        assert f"more budget buys nothing, of those within the log; {hint}" in said
+        assert "would buy nothing within the log" in said
+    limited = run("allocate", fit, *args, "--limit", "samples:each=5").stdout
+    assert "of those within the log and the limits;" in " ".join(limited.split())
+    beyond = run("allocate", fit, "--budget", 1000, "--unit", "samples", "--extrapolate").stdout
+    beyond = " ".join(beyond.split())
+    assert "more budget buys nothing" in beyond
+    menu = tmp_path / "menu.csv"
+    menu.write_text("samples,value\n1,0.5\n2,0.6\n")
+    whole = " ".join(run("allocate", menu, *args).stdout.split())
+    assert "more budget buys nothing" in whole
+    for text in (beyond, whole):
+        assert "within the log" not in text
+        assert hint not in text
+
+
+def test_a_caution_names_its_group() -> None:
+    assert _place("all queries", {"group": "model=small"}) == "all queries: model=small"
+    assert _place("all queries", {"group": {"model": "small"}}) == "all queries: model=small"
+    assert _place("level=hard", {"group": "level=hard"}) == "level=hard"
+    assert _place("level=hard", {}) == "level=hard"
+    assert _place("", {"group": "model=small"}) == "model=small"
+
+
+def test_the_fit_that_a_log_gets_is_said_with_its_options(run, levels: Path) -> None:
+    levels.write_text(levels.read_text().replace("problem,", "question,"))
+    done = run("allocate", levels, *BUDGET, "--map", "question=problem", "--values", "posterior")
+    assert done.exit_code == 0, done.output
+    assert f"scaling fit {levels} --map question=problem --law NAME" in done.stderr
 
 
 def test_check_exits_5_and_lists_findings(run, table: Path) -> None:

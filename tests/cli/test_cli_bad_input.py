@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -101,6 +103,77 @@ def test_output_that_cannot_be_written(run, counts: Path, place: str) -> None:
     refused(done)
     assert "Cannot write" in done.stderr
     assert sorted(p.name for p in counts.parent.rglob("*")) == before
+
+
+@pytest.mark.parametrize("command", ["fit", "predict", "allocate", "weights"])
+@pytest.mark.parametrize("how", ["plain", "dotted", "link", "hard link"])
+def test_output_that_is_an_input(run, fit: Path, levels: Path, command: str, how: str) -> None:
+    source = levels if command == "fit" else fit
+    budget = ("--budget", 4, "--unit", "samples")
+    if command == "weights":
+        source = fit.with_name("weights.csv")
+        source.write_text("level,weight\neasy,1\nhard,1\n")
+    out = source
+    if how == "dotted":
+        (source.parent / "in").mkdir()
+        out = source.parent / "in" / ".." / source.name
+    elif how == "link":
+        out = source.with_name("link")
+        out.symlink_to(source)
+    elif how == "hard link":
+        out = source.with_name("hard-link")
+        out.hardlink_to(source)
+    before = source.read_bytes()
+    args = {
+        "fit": ("fit", source, "--law", "beta-binomial", "--interval", "none"),
+        "predict": ("predict", source, "--at", "samples=3"),
+        "allocate": ("allocate", source, *budget),
+        "weights": ("allocate", fit, *budget, "--weights", source),
+    }[command]
+    done = run(*args, "-o", out)
+    refused(done)
+    assert f"-o {out}" in done.stderr
+    assert "another name" in done.stderr
+    assert source.read_bytes() == before
+
+
+def test_output_that_a_glob_reads(run, counts: Path) -> None:
+    before = counts.read_bytes()
+    args = ("--law", "beta-binomial", "--interval", "none")
+    done = run("fit", counts.parent / "*.csv", *args, "-o", counts)
+    refused(done)
+    assert str(counts) in done.stderr
+    assert counts.read_bytes() == before
+    # A file that is there and is not read may be written anew.
+    out = counts.with_name("fit.json")
+    out.write_text("old")
+    assert run("fit", counts.parent / "*.csv", *args, "-o", out).exit_code == 0
+    assert out.read_text() != "old"
+
+
+def test_output_that_standard_input_comes_from(fit: Path) -> None:
+    before = fit.read_bytes()
+    command = [sys.executable, "-m", "scaling", "predict", "-", "--at", "samples=3", "-o", str(fit)]
+    with fit.open("rb") as file:
+        done = subprocess.run(command, stdin=file, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "standard input" in done.stderr
+    assert fit.read_bytes() == before
+
+
+def test_a_dash_is_no_output(
+    run, fit: Path, levels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for args in (
+        ("fit", levels, "--law", "beta-binomial"),
+        ("predict", fit, "--at", "samples=3"),
+        ("allocate", fit, "--budget", 4, "--unit", "samples"),
+    ):
+        done = run(*args, "-o", "-")
+        refused(done)
+        assert "--json" in done.stderr
+    assert not (tmp_path / "-").exists()
 
 
 def test_output_is_refused_before_the_log_is_read(run, tmp_path: Path) -> None:
@@ -222,6 +295,8 @@ def test_bad_option_of_allocate(run, fit: Path, args: list[str], said: str) -> N
 @pytest.mark.parametrize(
     ("content", "said"),
     [
+        ("", "empty"),
+        ("\ufeff", "empty"),
         ("level,share\neasy,1\n", "weight"),
         ("level,weight\n", "row"),
         ("level,weight\neasy,1\nhard\n", "fields"),
@@ -236,6 +311,28 @@ def test_bad_weights(run, fit: Path, content: str, said: str) -> None:
     done = run("allocate", fit, "--budget", 4, "--unit", "samples", "--weights", path)
     refused(done)
     assert said in done.stderr
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--class", "problem"),
+        ("--values", "plugin"),
+        ("--extrapolate",),
+        ("--check-duplicates",),
+        ("--threshold", "0.5"),
+    ],
+)
+def test_options_that_say_nothing_of_a_menu(run, fit: Path, option: tuple[str, ...]) -> None:
+    menu, out = fit.with_name("menu.csv"), fit.with_name("table.json")
+    menu.write_text("level,samples,value\neasy,1,0.5\neasy,2,0.6\nhard,1,0.1\nhard,2,0.2\n")
+    args = ("--budget", 1, "--unit", "samples", "-o", out)
+    done = run("allocate", menu, *args, *option)
+    refused(done)
+    assert " ".join(option) in done.stderr
+    assert "menu rows" in done.stderr
+    assert not out.exists()
+    assert run("allocate", menu, *args, "--class", "group").exit_code == 0
 
 
 def test_allocate_refuses_a_table(run, table: Path) -> None:

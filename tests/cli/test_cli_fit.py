@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,51 @@ def test_describe_says_what_is_in_a_log(run, counts: Path) -> None:
     for word in ("counts", "small", "large", "math", "2,400", "tokens"):
         assert word in done.stdout
     assert f"scaling fit {counts} --law beta-binomial --by model -o fit.json" in done.stdout
+
+
+def next_command(done) -> list[str]:
+    """The words of the command that a report ends with."""
+    (line,) = [x for x in done.stdout.splitlines() if x.startswith("next ")]
+    words = shlex.split(line.removeprefix("next"))
+    assert words[0] == "scaling"
+    return words[1:]
+
+
+def test_what_describe_says_next_reads_the_log_in_the_same_way(run, tmp_path: Path) -> None:
+    source = tmp_path / "their log.csv"
+    rows = "".join(f"m,p{i},{a},{(a < i % 5) / 2}\n" for i in range(30) for a in range(4))
+    source.write_text("model,question,attempt,grade\n" + rows)
+    renamed = ("--threshold", 0.5, "--map", "question=problem,grade=correct")
+    words = next_command(run("describe", source, *renamed))
+    assert words[-2:] == ["-o", "fit.json"]
+    done = run(*words[:-2], "--interval", "none", "--json")
+    assert done.exit_code == 0, done.output
+
+
+def test_fit_that_is_not_kept_says_how_to_keep_the_same(run, levels: Path, monkeypatch) -> None:
+    monkeypatch.chdir(levels.parent)
+    source = levels.rename(levels.with_name("a log.csv"))
+    args = (
+        *("--law", "exponentiated-power", "--by", "level", "--where", "level=hard"),
+        *("--objective", "cov", "--interval", "none", "--min-attempts", 20, "--seed", 3),
+        *("--map", "tokens=cost_tokens"),
+    )
+    done = run("fit", source, *args, "--replicates", 1000)
+    words = next_command(done)
+    assert run(*words).exit_code == 0
+    kept = json.loads(Path("fit.json").read_text())
+    shown = json.loads(run("fit", source, *args, "--json").stdout)
+    assert {**kept, "created": None} == {**shown, "created": None}
+    assert "--replicates" not in words  # the default
+
+
+def test_a_cut_in_the_next_command_of_fit(run, levels: Path) -> None:
+    text = levels.read_text().replace("problem,", "problem,size,").splitlines()
+    rows = [f"{r.split(',', 1)[0]},{i},{r.split(',', 1)[1]}" for i, r in enumerate(text[1:])]
+    levels.write_text("\n".join([text[0], *rows]) + "\n")
+    args = ("--law", "beta-binomial", "--by", "size", "--bins", "size=20,60", "--interval", "none")
+    words = next_command(run("fit", levels, *args))
+    assert words == ["fit", str(levels), *args, "-o", "fit.json"]
 
 
 def test_fit_by_default_groups_by_model(run, counts: Path) -> None:

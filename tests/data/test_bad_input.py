@@ -7,6 +7,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from scaling.data import read
@@ -30,6 +32,11 @@ ROWS_THEN_TEXT = H + "".join(f"a,{i},10,2\n" for i in range(3000)) + "a,z,ten,2\
         ),
         ("model,n,c\na,1,1\n", ["no column 'problem'", "model, n, c"]),
         ("problem,corect\n1,1\n", ["'correct'", "Did you mean 'corect'"]),
+        ("problem,attempt,corect\n1,0,1\n", ["no column 'correct'", "Did you mean 'corect'"]),
+        ("problem,attempt,passed\n1,0,1\n", ["no column 'correct'"]),
+        ("problem,num_sampls,num_corect\n1,2,1\n", ["no column 'n'", "mean 'num_sampls'"]),
+        ("problm,corect\n1,1\n", ["no column 'problem'", "Did you mean 'problm'"]),
+        ("model,acuracy\na,.5\n", ["no column 'accuracy'", "Did you mean 'acuracy'"]),
         ("foo,bar\n1,2\n", ["no rows of a sweep", "foo, bar"]),
         (H + "a,1,10,2\na,2,10,12\n", ["row 2 (line 3)", "c is '12'", "n is '10'"]),
         (H + "a,1,-10,2\n", ["row 1 (line 2)", "n is '-10'", "whole number"]),
@@ -149,6 +156,32 @@ def test_rows_of_frames_are_named() -> None:
         read(pd.DataFrame([[1, 2]]))
 
 
+@pytest.mark.parametrize(
+    ("second", "said"), [("correct", "'correct' stands twice"), ("Correct", "differ in case only")]
+)
+@pytest.mark.parametrize("form", ["pandas", "arrow", "stream", "parquet"])
+def test_two_columns_of_one_name(tmp_path: Path, form: str, second: str, said: str) -> None:
+    names = ["about", "problem", "attempt", "correct", second]
+    table = pa.table([[{"correct": 1, "in": [{"correct": 1}]}], ["a"], [0], [1], [0]], names=names)
+    if form == "parquet":
+        pq.write_table(table, tmp_path / "x.parquet")
+    source = {
+        "pandas": lambda: pd.DataFrame([[1, "a", 0, 1, 0]], columns=names),
+        "arrow": lambda: table,
+        "stream": table.to_reader,
+        "parquet": lambda: tmp_path / "x.parquet",
+    }[form]
+    with pytest.raises(InputError, match=said) as caught:
+        read(source())
+    assert ("x.parquet" if form == "parquet" else "the frame") in str(caught.value)
+
+
+def test_fields_of_a_record_are_no_columns(tmp_path: Path) -> None:
+    rows = {"about": [{"n": 1, "in": [{"c": 1}]}], "problem": ["a"], "n": [2], "c": [1]}
+    pq.write_table(pa.table(rows), tmp_path / "x.parquet")
+    assert read(tmp_path / "x.parquet").statistics.numbers["n"].tolist() == [2]
+
+
 def test_the_bad_file_of_many_is_named(tmp_path: Path) -> None:
     for index in range(3):
         (tmp_path / f"{index}.csv").write_text(H + f"a,{index},10,{2 if index < 2 else 20}\n")
@@ -219,3 +252,10 @@ def test_attempt_numbers_beyond_64_bits_are_compared_exactly() -> None:
     big = pl.Series("attempt", [2**64 - 1, 2**64 - 1], dtype=pl.UInt64)
     with pytest.raises(InputError, match="is logged 2 times"):
         read(pl.DataFrame(rows).with_columns(big))
+
+
+def test_a_table_without_columns_is_refused() -> None:
+    import pandas as pd
+
+    with pytest.raises(InputError, match="it has no column"):
+        read(pd.DataFrame())

@@ -92,6 +92,10 @@ def test_a_menu_of_one_class(tmp_path: Path) -> None:
         ("level,samples,value,weight\na,1,.5,0\n", "all weights are 0"),
         ("level,samples,documents,value\na,1,,.5\n", "documents is empty"),
         ("level,samples,value\n", "header but no row"),
+        (
+            "level,samples,value\na,1,.5\na,0,0\n",
+            r"row 2 \(line 3\): samples is '0'; a menu starts at one sample.*--allow-skip",
+        ),
         ("samples,value,maximise\n1,.5,speed\n", "maximise is speed; it is accuracy or coverage"),
     ],
 )

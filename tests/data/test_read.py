@@ -17,8 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from scaling.data import Counts, read
+from scaling.errors import InputError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from scaling.data import Sweep
@@ -67,6 +69,12 @@ def test_frames_agree(log: pd.DataFrame, form: str) -> None:
     _equal(read(table), read(log))
 
 
+@pytest.mark.parametrize("form", [pl.DataFrame, pa.table, pd.DataFrame])
+def test_a_column_without_any_value_is_empty(form: Callable[..., object]) -> None:
+    sweep = read(form({"problem": ["a"], "attempt": [0], "correct": [1], "level": [None]}))
+    assert sweep.report.notes == ("column 'level' is empty: left out",)
+
+
 @pytest.mark.parametrize(
     "name", ["x.csv", "x.csv.gz", "x.parquet", "x.jsonl", "x.jsonl.gz", "x.tsv"]
 )
@@ -106,6 +114,38 @@ def test_what_is_missing_is_counted_not_wrong(log: pd.DataFrame) -> None:
         sweep.statistics.numbers["usd"].sum(), log["cost_usd"][~failed].sum(), rtol=1e-9
     )
     assert sweep.class_columns == ("difficulty", "level")
+
+
+@pytest.mark.parametrize("kind", ["attempts", "counts"])
+def test_what_is_true_or_false_is_one_label_in_every_form(tmp_path: Path, kind: str) -> None:
+    about = {"correct": [1, 0, 1, 0]} if kind == "attempts" else {"n": [9] * 4, "c": [1] * 4}
+    code = [True, False, None, True]
+    frame = pl.DataFrame({"model": ["True", "b"] * 2, "problem": list("abcd"), **about})
+    log = frame.with_columns(code=pl.Series(code), same=pl.Series([True] * 4))
+    log.write_parquet(tmp_path / "x.parquet")
+    log.write_ndjson(tmp_path / "x.jsonl")
+    log.to_pandas().to_csv(tmp_path / "x.csv", index=False)
+    loud = [None if value is None else str(value).upper() for value in code]
+    sweeps = [read(tmp_path / name) for name in ("x.parquet", "x.jsonl", "x.csv")]
+    sweeps += [read(log.to_pandas()), read(log.with_columns(code=pl.Series(loud)))]
+    for sweep in sweeps:
+        assert sweep.sha256 == sweeps[0].sha256
+        assert sweep.describe()["class_columns"]["code"]["values"] == ["false", "true"]
+        assert sweep.describe()["class_columns"]["same"]["values"] == ["true"]
+        assert sweep.describe()["models"] == ["True", "b"]  # a name stays as it is
+        for asked in (True, "True", "true"):
+            (group,) = sweep.groups(["code"], where={"code": asked})
+            assert isinstance(group, Counts)
+            assert group.problem.tolist() == ["a", "d"]
+
+
+def test_true_in_two_spellings_is_one_problem(tmp_path: Path) -> None:
+    path = tmp_path / "x.csv"
+    path.write_text("problem,correct,code\na,1,True\na,0,true\nb,1,false\n")
+    assert read(path).statistics.numbers["n"].tolist() == [2, 1]
+    path.write_text("problem,n,c,code\na,2,1,True\nb,2,1,false\na,2,1,true\n")
+    with pytest.raises(InputError, match=r"row 1 \(line 2\) and .*row 3 \(line 4\): .*code=true"):
+        read(path)
 
 
 def test_glob_list_and_standard_input(

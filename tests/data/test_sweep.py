@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -285,7 +286,9 @@ def test_saved_sweeps_come_back(sweep: Sweep, tmp_path: Path) -> None:
         sweep.rows,
         sweep.sources,
     )
-    assert again.describe() == sweep.describe()
+    described = again.describe()
+    assert described.pop("next").startswith(f"scaling fit {tmp_path / 's.parquet'} --law ")
+    assert described == {k: v for k, v in sweep.describe().items() if k != "next"}
     shard = counts(task=["t"], model=["a"], problem=["new"], level=["hard"], n=[3], c=[1])
     shard.save(tmp_path / "t.parquet")
     assert read(str(tmp_path / "*.parquet")).sha256 == sweep.merge(shard).sha256
@@ -331,5 +334,63 @@ def test_a_log_without_a_verdict_is_described() -> None:
     assert sweep.report.without_verdict == 1
     assert sweep.describe()["problems"] == 0
     assert "1 problems without any verdict" in sweep._repr_html_()
-    with pytest.raises(InputError, match="no problem has 1 attempt"):
+    assert "look at the column 'n'" in sweep.describe()["next"]
+    with pytest.raises(InputError, match="no attempt has a verdict: the column 'n' is 0 in every"):
         sweep.groups()
+
+
+def test_attempts_without_any_verdict_name_the_columns_to_look_at() -> None:
+    log = counts(problem=["a", "b"], attempt=[0, 0], correct=[None, None], level=["x", "y"])
+    assert log.describe()["next"].startswith("look at the column 'correct'")
+    with pytest.raises(InputError, match=r"every row \(2 read\) the column 'correct' is empty"):
+        log.groups()
+    half = counts(problem=["a", "b"], attempt=[0, 0], correct=[None, 1], level=["x", "y"])
+    with pytest.raises(InputError, match="--where level=x: no attempt that it keeps has a verdict"):
+        half.groups(where={"level": "x"})
+    with pytest.raises(InputError, match=r"no problem has 5 attempts .* is 1. Lower --min-att"):
+        half.groups(min_attempts=5)
+
+
+def test_points_know_their_model() -> None:
+    points = {"samples": [1, 2, 1, 2], "accuracy": [0.1, 0.2, 0.3, 0.4]}
+    two = counts(model=["a", "a", "b", "b"], **points)
+    assert [group.model for group in two.groups()] == ["a", "b"]
+    level = counts(model=["a", "b", "a", "b"], **{**points, "samples": [1, 2, 3, 4]})
+    assert level.groups([])[0].model is None
+    one = counts(model=["a"] * 2, samples=[1, 2], accuracy=[0.1, 0.2])
+    assert one.groups()[0].model == "a"
+    assert counts(samples=[1, 2], accuracy=[0.1, 0.2]).groups()[0].model is None
+
+
+def test_the_next_command_can_be_typed(tmp_path: Path) -> None:
+    path = tmp_path / "a log.csv"
+    rows = "".join(f"p{i},0,0.{i},{'yes' if i % 2 else 'no'}\n" for i in range(4))
+    path.write_text("question,attempt,correct,has code\n" + rows)
+    sweep = read(path, rename={"question": "problem"}, threshold=0.5)
+    command = shlex.split(sweep.describe()["next"])
+    assert command[:7] == [
+        *("scaling", "fit", str(path), "--map", "question=problem", "--threshold", "0.5")
+    ]
+    assert command[command.index("--by") + 1] == "has code"
+    sweep.save(tmp_path / "s.parquet")
+    saved = shlex.split(read(str(tmp_path / "*.parquet")).describe()["next"])
+    assert saved[2:4] == [str(tmp_path / "*.parquet"), "--law"]
+    other = tmp_path / "other.csv"
+    other.write_text("problem,attempt,correct,has code\nz,0,1,yes\n")
+    both = sweep.merge(read(other))  # no one command reads both
+    assert both.describe()["next"].startswith("scaling fit SWEEP ")
+
+
+def test_a_number_with_gaps_is_not_proposed_for_groups() -> None:
+    sweep = counts(problem=list("abc"), n=[2] * 3, c=[1] * 3, size=[1, 2, None], of=[1, 2, 2])
+    assert "--by of " in sweep.describe()["next"]
+
+
+def test_use_is_described_by_problem_not_by_attempt() -> None:
+    log = counts(
+        problem=["a", "b", "b", "b"],
+        attempt=[0, 0, 1, 2],
+        correct=[1, 0, 0, 1],
+        output_tokens=[100, 10, 20, 30],
+    )
+    assert log.describe()["groups"][0]["resources"]["tokens"]["mean"] == 60

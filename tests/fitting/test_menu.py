@@ -133,3 +133,32 @@ def test_several_fits_each_bring_their_intervals(sweep_of):
     ladder = allocation.ladder
     assert np.isfinite(ladder.interval).all()
     assert ((ladder.interval[:, 0] <= ladder.value) & (ladder.value <= ladder.interval[:, 1])).all()
+
+
+def test_an_unusable_class_pays_its_own_cost_and_gains_nothing_known(sweep_of):
+    rng = np.random.default_rng(4)
+    c = np.concatenate([rng.binomial(20, rng.beta(1, 3, 40)), np.zeros(40, int)])
+    tokens = [20 * 100] * 40 + [20 * 400] * 40
+    sweep = sweep_of([20] * 80, c, level=["ok"] * 40 + ["dead"] * 40, tokens=tokens)
+    allocation = scaling.allocate(
+        scaling.fit(sweep, "beta-binomial", by=["level"], replicates=60), budget=1000, unit="tokens"
+    )
+    rows = {r["class"]["level"]: r for r in allocation.rows()}
+    spent = {level: r["cost"]["tokens"] for level, r in rows.items()}
+    assert spent["dead"] == 400 * rows["dead"]["action"]["samples"]
+    assert sum(spent.values()) / 2 <= 1000
+    assert rows["dead"]["value"] is None
+    assert allocation.value == pytest.approx(rows["ok"]["value"] / 2)
+    table = allocation.table()
+    assert table.check().ok
+    assert table.lookup(level="dead").expected["value"]["mean"] is None
+
+
+def test_a_caution_names_its_group_where_groups_merge(sweep_of):
+    rng = np.random.default_rng(5)
+    c = np.concatenate([rng.binomial(20, rng.beta(1, 3, 40)), np.zeros(40, int)])
+    problems = [f"p{i}" for i in range(40)] * 2
+    sweep = sweep_of([20] * 80, c, model=["g"] * 40 + ["z"] * 40, problem=problems)
+    menu = scaling.fit(sweep, "beta-binomial", interval="none").menu()
+    said = {c["code"]: c for c in menu.cautions[0]}
+    assert said["not-identified"]["group"] == "model=z"

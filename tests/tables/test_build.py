@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scaling.allocators import Limit, allocate
+from scaling.costs import LinearCost
 from scaling.curves import Menu
 from scaling.errors import InputError
 from scaling.tables.build import build
@@ -390,6 +391,16 @@ def menus(draw):
             "samples": np.array(draw(st.lists(st.integers(1, 9), min_size=N, max_size=N))),
         },
         skip=draw(st.booleans()),
+        unusable_cost={
+            c: (
+                (
+                    {"model": draw(st.sampled_from("abc"))},
+                    LinearCost({}, {"tokens": draw(costs) / 9}),
+                ),
+            )
+            for c in range(C)
+            if curve[c] < 0 and draw(st.booleans())
+        },
     )
 
 
@@ -416,3 +427,53 @@ def test_a_million_classes_are_no_table(coverage_menu):
     )
     with pytest.raises(InputError, match=r"20,001 classes.*at most 20,000 rows.*--class group"):
         build(allocate(many, 2, unit="samples"))
+
+
+def test_the_value_of_an_unusable_class_with_costs_of_its_own_is_null(coverage_menu):
+    menu = coverage_menu([0.3, 0.5], key={"level": ["odd", "easy"]})
+    known = (({"model": "m-8b"}, LinearCost({}, {"samples": 1.0, "tokens": 350.0})),)
+    menu = replace(menu, curve=np.array([-1, 1]), unusable_cost={0: known})
+    table = build(allocate(menu, 700, unit="tokens"), created=CREATED)
+    assert table.check().findings == ()
+    row = by_id(table.document)["odd"]
+    assert row["action"] == table.document["fallback"]["action"]
+    assert row["expected"]["value"] == {"mean": None, "infeasible": True}
+    assert row["expected"]["resources"]["tokens"] == {"mean": 350.0 * row["action"]["n_samples"]}
+    assert row["marginal"] is None
+    assert "not known" in row["cautions"][0]["message"]
+    easy = by_id(table.document)["easy"]["expected"]["value"]["mean"]
+    assert table.document["objective"]["certificate"]["value"] == pytest.approx(easy / 2)
+    assert table.lookup(level="odd").expected == row["expected"]
+
+
+@pytest.mark.parametrize("spelled", [["true", "false"], ["True", "False"], [True, False]])
+def test_true_and_false_in_letters_are_booleans(coverage_menu, spelled):
+    menu = coverage_menu([0.3, 0.5], key={"verified": spelled})
+    table = build(allocate(menu, 700, unit="tokens"), created=CREATED)
+    assert table.check().findings == ()
+    (feature,) = table.document["key"]["features"]
+    assert (feature["dtype"], feature["values"]) == ("boolean", [False, True])
+    assert [row["when"] for row in table.document["rows"]] == [
+        {"verified": True},
+        {"verified": False},
+    ]
+    for sent in (True, "true", "True", "TRUE", np.True_):
+        assert table.lookup(verified=sent).row_id == "verified-true"
+    for sent in (False, "false", "False"):
+        assert table.lookup(verified=sent).row_id == "verified-false"
+
+
+def test_text_that_is_not_only_true_and_false_stays_text(coverage_menu):
+    for values in (["true", "maybe"], ["true", "True"]):
+        menu = coverage_menu([0.3, 0.5], key={"verified": values})
+        document = tabled(menu, 700)
+        assert document["key"]["features"][0]["dtype"] == "string"
+        assert len(document["rows"]) == 2
+
+
+def test_the_group_of_a_caution_leads_its_message(coverage_menu):
+    lost = {"code": "not-identified", "message": "no attempt was right", "group": "model=z"}
+    (row,) = tabled(replace(coverage_menu([0.3], key={}), cautions={0: (lost,)}), 700)["rows"]
+    assert row["cautions"] == [
+        {"code": "not-identified", "message": "model=z: no attempt was right"}
+    ]

@@ -100,7 +100,7 @@ def test_a_lookup_finds_what_the_naive_walk_finds(document):
             "schema_version": "1.0",
             "kind": "scaling-budget-table",
             "table_id": "",
-            "objective": {"priced_resource": "tokens"},
+            "objective": {"maximise": "coverage", "priced_resource": "tokens"},
             "rows": rows,
             "fallback": entry,
         }

@@ -14,7 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scaling.tables import lookup
+from scaling.errors import InputError
+from scaling.tables import BudgetTable, lookup
 from scaling.tables.lookup import Table, TableError, load, parse
 
 HASH = "sha256:" + "0" * 64
@@ -415,3 +416,33 @@ def test_many_rows_are_told_apart_by_their_keys(seed, width):
     for key in rng.integers(0, 30, (50, width)).tolist():
         expected = "-".join(map(str, key)) if key in chosen else None
         assert table.lookup(dict(zip(names, key, strict=True))).row_id == expected
+
+
+@pytest.mark.parametrize(
+    ("place", "value", "message"),
+    [
+        (("objective", "maximise"), None, "$.objective.maximise is null; it must be text"),
+        (("rows", 0, "ladder", 0, "expected", "value"), ..., "ladder[0].expected.value is missing"),
+        (("rows", 0, "expected", "value"), 3, "$.rows[0].expected.value is 3; it must be an obj"),
+        (("rows", 0, "expected", "value", "mean"), "x", 'value.mean is "x"; it must be a number'),
+        (("rows", 0, "expected", "value", "interval"), [1], "interval is [1]; it must be two"),
+        (("rows", 0, "expected", "resources", "tokens"), None, "resources.tokens is null"),
+        (("rows", 0, "hard_limits"), [1], "$.rows[0].hard_limits is [1]"),
+        (("fallback", "action"), ..., "$.fallback.action is missing"),
+        (("table_id",), 7, "$.table_id is 7; it must be text"),
+    ],
+)
+def test_a_damaged_document_is_refused_by_place(document, place, value, message):
+    *parents, last = place
+    whole = document
+    for name in parents:
+        whole = whole[name]
+    if value is ...:
+        del whole[last]
+    else:
+        whole[last] = value
+    table = BudgetTable.from_document(document)
+    with pytest.raises(InputError) as caught:
+        table.lookup(level="hard", difficulty=0.1)
+    assert message in str(caught.value)
+    assert "scaling table check" in str(caught.value)

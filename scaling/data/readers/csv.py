@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from scaling.data.duck import name as quoted
 from scaling.data.duck import text
 from scaling.data.readers import Part, Reader, Scan, join
+from scaling.data.schema import refuse_alike
 from scaling.errors import InputError
 
 if TYPE_CHECKING:
@@ -100,12 +101,7 @@ def _scan(con: duckdb.DuckDBPyConnection, paths: tuple[Path, ...]) -> Scan:
     for path in paths:
         names, separator = _header(path)
         heads.append((names, separator))
-        twice = {name for name in names if names.count(name) > 1}
-        if twice:
-            raise InputError(
-                f"{path}: column '{min(twice)}' stands twice in the header; a name stands for one "
-                "column. Rename or drop one."
-            )
+        refuse_alike(names, str(path))
         parts.append(
             Part(
                 str(path),
