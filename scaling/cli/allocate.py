@@ -465,6 +465,8 @@ def _price(allocation: Allocation, what: str, within_log: bool) -> str | None:
 
 
 def _chosen(allocation: Allocation) -> None:
+    from scaling.tables.build import MOST_ROWS
+
     key = list(allocation.ladder.key)
     resources = list(allocation.spent)
     rows = []
@@ -479,7 +481,9 @@ def _chosen(allocation: Allocation) -> None:
     head = (*(key or ["class"]), "share", "action", allocation.ladder.maximise, "interval")
     numbers = ("share", allocation.ladder.maximise, *resources)
     show.table((*head, *resources), rows, numbers=numbers)
-    show.more(allocation.chosen.size, "classes")
+    classes = allocation.chosen.size
+    in_table = classes <= MOST_ROWS
+    show.more(classes, "classes", "--json" if in_table else "Allocation.to_frame() in Python")
 
 
 def _outcome(row: Mapping[str, Any], status: str, resources: Sequence[str]) -> tuple[str, ...]:

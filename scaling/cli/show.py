@@ -119,10 +119,10 @@ def table(
     _print(out, max(needed, there.width) if not there.file.isatty() else None)
 
 
-def more(rows: int, what: str) -> None:
-    """Say how many rows a table left out."""
+def more(rows: int, what: str, where: str = "--json") -> None:
+    """Say how many rows a table left out, and where all are."""
     if rows > MOST_ROWS:
-        line("", f"and {rows - MOST_ROWS:,} more {what}; --json has all")
+        line("", f"and {rows - MOST_ROWS:,} more {what}; {where} has all")
 
 
 def cautions(found: Iterable[tuple[str, str, str]]) -> None:

@@ -14,13 +14,6 @@ from scaling.errors import UsageError
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-OPTIONS: Mapping[str, str] = {
-    "samples": "one per sample; always known",
-    "tokens": "generated tokens per sample, measured in the log or given",
-    "prices": "dollars per sample: measured, given, or from prices per million tokens",
-}
-"""The cost options of this file and what they mean."""
-
 FLAGS: Mapping[str, str] = {
     "tokens": "--tokens-per-sample",
     "usd": "--usd-per-sample, or --price-in, --price-out and --input-tokens",
