@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.core.files import write_text
-from scaling.errors import InputError
+from scaling.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     import os
@@ -26,6 +26,9 @@ BoolArray = NDArray[np.bool_]
 
 RESOURCES = ("samples", "tokens", "usd", "flops", "bytes", "eflops", "seconds", "joules")
 """Resource names, used alike everywhere; tokens are generated tokens, prompt excluded."""
+
+LARGEST = 200_000_000
+"""Most rungs of a menu that is made here."""
 
 LADDER_RUNGS = 64
 """Most rungs that a ladder holds."""
@@ -471,6 +474,19 @@ def _chain(points: list[int], v: FloatArray, c: FloatArray) -> list[int]:
 
 
 # --- building --------------------------------------------------------------------------------
+
+
+def refuse_too_large(curves: int, samples: int) -> None:
+    """Raise before a matrix of curves by numbers of samples is made that would not fit into memory.
+
+    Raises:
+        UsageError: more than 2 x 10^8 rungs.
+    """
+    if curves * samples > LARGEST:
+        raise UsageError(
+            f"A menu of {curves:,} different problems by {samples:,} numbers of samples is too large. Allocate by "
+            "group (--class group), or leave out rare large numbers of attempts."
+        )
 
 
 def over_samples(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.costs import SampleCosts
-from scaling.curves import FloatArray, IntArray, Menu, merge, over_samples
+from scaling.curves import FloatArray, IntArray, Menu, merge, over_samples, refuse_too_large
 from scaling.data.evidence import Counts
 from scaling.data.schema import ACTION_COLUMNS, KNOBS, WORDS
 from scaling.errors import InputError, UsageError
@@ -97,6 +97,7 @@ def plugin_menu(
             if tasks and "task" not in key:
                 key["task"] = group.task
             key["problem"] = group.problem
+            refuse_too_large(pairs.shape[1], samples.size)
             value = plugin_coverage(pairs[0], pairs[1], samples)
             curve, weight = which.reshape(-1).astype(np.int64), np.ones(P)
             support = {"n_problems": np.ones(P, dtype=np.int64), "n_samples": group.n}

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scaling.core import registry
 from scaling.core.law import Law
 from scaling.costs import SampleCosts
-from scaling.curves import Menu, merge, over_samples, plain
+from scaling.curves import Menu, merge, over_samples, plain, refuse_too_large
 from scaling.data.evidence import Counts, Scalar
 from scaling.data.plugin import BEYOND, plugin_menu
 from scaling.data.schema import ACTION_COLUMNS
@@ -145,7 +145,7 @@ def expected(
     if len(samples) <= 2 * _DEGREE:
         mean, square = moments(samples.astype(np.float64)).T
     else:
-        # Laws are smooth in log k: a polynomial in it through 97 points is exact to 1e-10 everywhere.
+        # Laws are smooth in log k: a polynomial in it through 97 points is exact to 1e-9 everywhere.
         span = float(np.log(samples[-1]))
         nodes = chebpts1(_DEGREE + 1)
         series = chebfit(nodes, moments(np.exp(span * (nodes + 1) / 2)), _DEGREE)
@@ -169,6 +169,7 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
     width = int(counts.n.max()) + 1
     curve = np.searchsorted(counts.n * width + counts.c, problems.n * width + problems.c)
     value = np.zeros((0, len(shared["samples"])))
+    refuse_too_large(len(counts.n), len(shared["samples"]))
     if group.usable:
         value = law.posterior_value(group.theta, counts.n, counts.c, {"samples": shared["samples"]})
     return over_samples(

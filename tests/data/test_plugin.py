@@ -128,3 +128,11 @@ def test_pythia_12b_equals_the_greedy_reference(reference_data):
         assert a.spent["samples"] == int(budget)
         assert samples.count(0) == expected["unfunded"]
         assert max(samples) == expected["max_b"]
+
+
+def test_a_menu_that_would_not_fit_is_refused():
+    n = np.arange(30_000, dtype=np.int64) + 10_000
+    names = n.astype(str)
+    group = Counts({}, np.full(n.size, "t"), names, n, np.zeros_like(n))
+    with pytest.raises(UsageError, match="30,000 different problems by 39,999 numbers of samples"):
+        plugin_menu([group], classes="problem")
