@@ -399,10 +399,18 @@ class Law:
 
         Takes p coordinates and the inputs, returns [value, d value / d u_1, ...].
         """
-        u, substitution = self._coordinates()
-        value = chosen.transform(self.expression).subs(substitution)
-        value = sp.expand_log(value, force=True)
-        return compile_numpy([*u, *self._inputs], [value, *(sp.diff(value, x) for x in u)])
+        if chosen.name not in self._linked:
+            u, substitution = self._coordinates()
+            value = chosen.transform(self.expression).subs(substitution)
+            value = sp.expand_log(value, force=True)
+            outputs = [value, *(sp.diff(value, x) for x in u)]
+            self._linked[chosen.name] = compile_numpy([*u, *self._inputs], outputs)
+        return self._linked[chosen.name]
+
+    @cached_property
+    def _linked(self) -> dict[str, Callable[..., list[Any]]]:
+        # Compiled once an objective: a fit asks for it again for every block of replicates.
+        return {}
 
     @cached_property
     def count_terms(self) -> Callable[..., list[Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from scaling.costs import SampleCosts
 from scaling.curves import FloatArray, IntArray, Menu, merge, over_samples, refuse_too_large
+from scaling.data.distinct import UniqueCounts, unique_counts
 from scaling.data.evidence import Counts
 from scaling.data.schema import ACTION_COLUMNS, KNOBS, WORDS
 from scaling.errors import InputError, UsageError
@@ -88,23 +89,21 @@ def plugin_menu(
         largest = int(group.n.max())
         samples = np.arange(1, largest * (BEYOND if extrapolate else 1) + 1, dtype=np.int64)
         P = group.n.size
-        pairs, which, times = np.unique(
-            np.stack([group.n, group.c]), axis=1, return_inverse=True, return_counts=True
-        )
+        distinct = unique_counts(group.n, group.c)
         key: dict[str, Any]
         if classes == "problem":
             key = {k: np.full(P, v) for k, v in own.items()}
             if tasks and "task" not in key:
                 key["task"] = group.task
             key["problem"] = group.problem
-            refuse_too_large(pairs.shape[1], samples.size)
-            value = plugin_coverage(pairs[0], pairs[1], samples)
-            curve, weight = which.reshape(-1).astype(np.int64), np.ones(P)
+            refuse_too_large(distinct.n.size, samples.size)
+            value = plugin_coverage(distinct.n, distinct.c, samples)
+            curve, weight = distinct.place(group.n, group.c), np.ones(P)
             support = {"n_problems": np.ones(P, dtype=np.int64), "n_samples": group.n}
             support["max_observed_n"] = group.n
         else:
             key = {k: np.array([v]) for k, v in own.items()}
-            value = _mean_coverage(pairs[0], pairs[1], times, samples)[None, :]
+            value = _mean_coverage(distinct, samples)[None, :]
             curve, weight = np.zeros(1, dtype=np.int64), np.array([float(P)])
             support = {
                 "n_problems": np.array([P]),
@@ -146,8 +145,9 @@ def plugin_coverage(n: IntArray, c: IntArray, samples: IntArray) -> FloatArray:
     return np.abs(np.expm1(miss[:, None] * samples))
 
 
-def _mean_coverage(n: IntArray, c: IntArray, times: IntArray, samples: IntArray) -> FloatArray:
-    """Mean over problems, `times[u]` of which have `n[u], c[u]`; a block of problems at a time."""
+def _mean_coverage(distinct: UniqueCounts, samples: IntArray) -> FloatArray:
+    """Mean over problems; a block of distinct counts at a time."""
+    n, c, times = distinct
     total = np.zeros(samples.size)
     block = max(1, 4_000_000 // samples.size)
     for at in range(0, n.size, block):

@@ -73,11 +73,6 @@ def _farthest(plan: Plan) -> float:
 
 
 def _open(name: str, low: float, high: float) -> Caution:
-    side = (
-        "above"
-        if np.isinf(high) and not np.isinf(low)
-        else "below"
-        if np.isinf(low) and not np.isinf(high)
-        else "on both sides"
-    )
+    one_side = {(False, True): "above", (True, False): "below"}
+    side = one_side.get((bool(np.isinf(low)), bool(np.isinf(high))), "on both sides")
     return Caution("open-interval", f"the data do not limit {name} {side}, so it has no interval.")

@@ -28,12 +28,6 @@ def _rng(plan: Plan, evidence: Counts) -> np.random.Generator:
     return np.random.default_rng([plan.interval.seed, zlib.crc32(label)])
 
 
-def _column(evidence: Counts, counts: passk.UniqueCounts) -> IntArray:
-    # For each problem, its place among the distinct counts.
-    width = int(evidence.n.max()) + 1
-    return np.searchsorted(counts.n * width + counts.c, evidence.n * width + evidence.c)
-
-
 def _units(evidence: Counts) -> IntArray:
     # For each problem, the number of its cluster; without clusters each is its own.
     if evidence.cluster is None:
@@ -44,7 +38,7 @@ def _units(evidence: Counts) -> IntArray:
 def _tabulate(rows: IntArray, evidence: Counts, counts: passk.UniqueCounts) -> FloatArray:
     # How many problems of each row have each of the distinct counts.
     table = np.zeros((int(rows.max()) + 1, len(counts.n)))
-    np.add.at(table, (rows, _column(evidence, counts)), 1.0)
+    np.add.at(table, (rows, counts.place(evidence.n, evidence.c)), 1.0)
     return table
 
 

@@ -166,8 +166,7 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
     if by_task and "task" not in key:
         key["task"] = problems.task
     key["problem"] = problems.problem
-    width = int(counts.n.max()) + 1
-    curve = np.searchsorted(counts.n * width + counts.c, problems.n * width + problems.c)
+    curve = counts.place(problems.n, problems.c)
     value = np.zeros((0, len(shared["samples"])))
     refuse_too_large(len(counts.n), len(shared["samples"]))
     if group.usable:
@@ -228,8 +227,8 @@ def intervals(fit: FitResult, menu: Menu) -> Menu:
     """See `FitResult.intervals`.
 
     Population values: quantiles of the law over the bootstrap replicates of the rung's group; rungs of
-    other fits are left as they are. Single
-    problems have no interval here: their spread is the posterior, which the value averages over.
+    other fits are left as they are. Single problems have no interval here: their spread is the posterior,
+    which the value averages over.
     """
     if menu.estimand != "population" or all(g.draws is None for g in fit.groups):
         return menu

@@ -6,47 +6,28 @@ equation 1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling.core.special import log_rising
+from scaling.data.distinct import UniqueCounts, unique_counts
 from scaling.errors import InputError
+
+__all__ = [
+    "UniqueCounts",
+    "coverage",
+    "curve",
+    "error_grid",
+    "log_grid",
+    "mean_of",
+    "pass_at_k",
+    "unique_counts",
+]
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-
 _ROUNDING = 1e-12
-
-
-class UniqueCounts(NamedTuple):
-    """Distinct pairs (n, c), each of shape (U,), and how many problems have them."""
-
-    n: IntArray
-    c: IntArray
-    multiplicity: IntArray
-
-
-def unique_counts(n: ArrayLike, c: ArrayLike) -> UniqueCounts:
-    """Distinct pairs of attempts and successes, in the order of (n, c).
-
-    Args:
-        n: attempts at each problem, shape (P,).
-        c: successes, shape (P,).
-    """
-    attempts, successes = np.asarray(n, dtype=np.int64), np.asarray(c, dtype=np.int64)
-    if (
-        len(attempts)
-        and attempts[0] == attempts.min() == attempts.max() <= 10 * len(attempts) + 10_000
-    ):
-        multiplicity = np.bincount(successes)
-        (values,) = np.nonzero(multiplicity)
-        return UniqueCounts(np.full(len(values), attempts[0]), values, multiplicity[values])
-    width = int(attempts.max(initial=0)) + 1
-    keys, multiplicity = np.unique(attempts * width + successes, return_counts=True)
-    return UniqueCounts(keys // width, keys % width, multiplicity)
 
 
 def pass_at_k(n: ArrayLike, c: ArrayLike, k: ArrayLike) -> FloatArray:
