@@ -7,6 +7,7 @@ differ in shape. Nothing here reads data from outside: every chart holds its own
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from scaling.curves import upper_hull
 from scaling.errors import NotUsableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping
     from pathlib import Path
 
     from scaling.allocators.allocation import Allocation
@@ -35,74 +36,112 @@ UNITS = {
     "seconds": "seconds",
     "joules": "joules",
 }
+FORECAST = "forecast"
+"""The law that is fitted for numbers of samples beyond the data."""
+_LAW_COLOURS = (
+    "#0072B2",
+    "#009E73",
+    "#CC79A7",
+    "#56B4E9",
+    "#E69F00",
+    "#8C6D31",
+    "#737373",
+    "#5B4FC9",
+)
+_FORECAST_COLOUR = "#D55E00"
+_INK = "currentColor"  # black on paper, light on a dark page
 _GRID = 48
 _MARKS = 16
+_WORD = "extrapolation"
+_WORD_WIDTH = 72  # pixels
 
 
-def coverage(fit: FitResult, *, level: float | None = None, until: int | None = None) -> Any:
-    """Coverage against samples: unbiased points, the fitted curve and its interval band.
+def coverage(
+    fit: FitResult | Sequence[FitResult], *, level: float | None = None, until: int | None = None
+) -> Any:
+    """Coverage against samples: unbiased points, fitted curves and an interval band.
 
     Points are the unbiased pass@k of the logged attempts; they share attempts, so they scatter
-    together. Groups differ by colour in one column (`model` where there is one) and by panel in
-    the others.
+    together. With one fit, groups differ by colour in one column (`model` where there is one) and
+    by panel in the others, and every curve has its band. With several, each law has a colour and
+    each group a panel with its own scale; the only band is that of the forecast beyond the data,
+    or without a forecast that of the first fit.
+
+    Beyond the data the panel is shaded from a rule at the largest number of attempts, and says
+    "extrapolation". A curve is dashed from the end of its own evidence.
 
     Args:
-        fit: a fitted coverage law.
-        level: the level of the band; by default that of the fit.
-        until: how far to draw the curve, in samples; beyond the evidence of the fit it is
-            dashed. By default the curve ends with the data.
+        fit: a fitted coverage law, or several fits of the same groups of the same data.
+        level: the level of the band; by default that of its fit.
+        until: how far to draw the curves, in samples. By default they end with the data, or where
+            a forecast is among the fits, at ten times the largest number of attempts.
 
     Returns:
         An altair chart.
 
     Raises:
-        NotUsableError: no group of the fit has points or a curve to draw.
-        UsageError: `until` is below 1.
+        NotUsableError: no group has points or a curve to draw.
+        UsageError: `until` is below 1; several fits that differ in data or groups, or that are
+            more than there are colours.
     """
+    fits = tuple(fit) if isinstance(fit, Sequence) else (fit,)
     if until is not None and until < 1:
         raise UsageError(f"until={until!r} is no number of samples; give an integer from 1 up")
-    level = fit.interval.level if level is None else level
-    hue, named = _hue(fit)
+    _refuse_mixed(fits)
+    several = len(fits) > 1
+    names = law_labels(fits)
+    # The forecast is drawn first, below the lines that it is compared with.
+    order = sorted(range(len(fits)), key=lambda i: fits[i].law != FORECAST)
+    banded = fits[order[0]]
+    forecast = banded if banded.law == FORECAST else None
+    level = banded.interval.level if level is None else level
+    hue, named = _hue(fits[0])
+    places = [named]
+    if several:
+        places = [
+            [(name, place_label(group.by, each.bins)) for group in each.groups]
+            for name, each in zip(names, fits, strict=True)
+        ]
+    ends = dict.fromkeys((panel for _, panel in places[order[0]]), until)
+    if until is None and forecast is not None:
+        far = 10 * max((group.max_n for group in forecast.groups), default=1)
+        groups = zip(places[order[0]], forecast.groups, strict=True)
+        ends |= {panel: far for (_, panel), group in groups if group.usable}
+
     rows: list[dict[str, Any]] = []
-    for group, (colour, panel) in zip(fit.groups, named, strict=True):
-        name = {"panel": panel, "colour": colour}
-        rows += [row | name for row in _coverage_rows(group, level, until)]
+    reach: dict[str, int] = {}  # the largest number of attempts in each panel
+    for i in order:
+        bands: Collection[str] = ("fitted", "extrapolated")
+        if several:
+            bands = () if i != order[0] else ("extrapolated",) if forecast else bands
+        for group, (colour, panel) in zip(fits[i].groups, places[i], strict=True):
+            found = _curve_rows(group, level, ends[panel], bands)
+            found += _point_rows(group) if i == order[0] else []
+            rows += [row | {"panel": panel, "colour": colour} for row in found]
+            reach[panel] = max(reach.get(panel, 1), group.max_n)
     if not rows:
         raise NotUsableError("no group of this fit has points to draw; see the cautions of the fit")
+    alone = len({row["panel"] for row in rows}) == 1
+    size = (520, 300) if alone else (360, 230) if several else (220, 190)
+    rows += _beyond_rows(rows, reach, size[0], shared=not several)
 
     import altair as alt
 
-    last = max(row["samples"] for row in rows)
-    x = alt.X("samples:Q", title="samples per problem", scale=_log_scale(1, last), axis=_log_axis())
-    y = alt.Y("coverage:Q", title="coverage (share solved)", axis=alt.Axis(format="%"))
-    colour = _colour(hue, named)
-    tips = [
-        alt.Tooltip("samples:Q", format=",d"),
-        alt.Tooltip("coverage:Q", format=".1%"),
-        alt.Tooltip("lower:Q", format=".1%", title=f"{level:.0%} from"),
-        alt.Tooltip("upper:Q", format=".1%", title="to"),
-    ]
-    chart = alt.Chart()
-    lines = chart.encode(x=x, y=y, color=colour, tooltip=tips)
-    layers = [
-        chart.mark_area(opacity=0.18)
-        .encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q", color=colour)
-        .transform_filter("datum.part != 'observed' && isValid(datum.lower)"),
-        lines.mark_line(strokeWidth=2).transform_filter("datum.part == 'fitted'"),
-        lines.mark_line(strokeWidth=2, strokeDash=[5, 4]).transform_filter(
-            "datum.part == 'extrapolated'"
-        ),
-        chart.mark_point(size=26, filled=True, opacity=0.9)
-        .encode(x=x, y=y, color=colour, shape=_shape(hue, named), tooltip=tips[:2])
-        .transform_filter("datum.part == 'observed'"),
-    ]
-    objective = "" if fit.objective == "likelihood" else f", objective {fit.objective}"
-    subtitle = [f"Law {fit.law}{objective}. Points: unbiased pass@k of the log"]
-    if any("lower" in row for row in rows):
-        subtitle.append(f"Band: {level:.0%} interval over problems ({fit.interval.method})")
-    if any(row["part"] == "extrapolated" for row in rows):
-        subtitle.append("Dashed: beyond the evidence of the log")
-    return _panels(layers, rows, "Coverage against samples", subtitle)
+    if several:
+        colour, shape = _law_colour(names, fits), alt.value("circle")
+        # What is drawn later is thinner, so that a law stays visible below its like.
+        scale = alt.Scale(
+            type="ordinal",
+            domain=[names[i] for i in order],
+            range=np.linspace(min(1 + 0.4 * len(fits), 3.6), 1.3, len(fits)).round(2).tolist(),
+        )
+        width: Any = alt.StrokeWidth("colour:N", scale=scale, legend=None)
+    else:
+        colour, shape, width = _colour(hue, named), _shape(hue, named), alt.value(2)
+    layers = _coverage_layers(rows, level, colour, shape, width, several=several)
+    subtitle = _coverage_subtitle(fits, rows, level, names[order[0]])
+    title = "Coverage against samples"
+    return _panels(layers, rows, title, subtitle, size=size, alike=not several)
 
 
 def menu(allocation: Allocation, *, classes: int = 12) -> Any:
@@ -298,33 +337,210 @@ def vegalite_version() -> str:
     return ".".join(alt.SCHEMA_VERSION.removeprefix("v").split(".")[:2])
 
 
-def _coverage_rows(group: GroupFit, level: float, until: int | None) -> list[dict[str, Any]]:
-    k, share = group.observed(_MARKS)
-    rows: list[dict[str, Any]] = []
-    if k.size:
-        near = np.searchsorted(k, np.geomspace(k[0], k[-1], _MARKS))
-        rows += [
-            {"part": "observed", "samples": int(k[i]), "coverage": float(share[i])}
-            for i in np.unique(np.minimum(near, k.size - 1))
+def law_labels(fits: Sequence[FitResult]) -> list[str]:
+    """What to call each fit among the others: its law, and what tells it from its like."""
+    names = [fit.law for fit in fits]
+    for told in (
+        [fit.preset or fit.objective for fit in fits],
+        [str(i) for i in range(1, len(fits) + 1)],
+    ):
+        names = [
+            f"{name} ({tell})" if names.count(name) > 1 else name
+            for name, tell in zip(names, told, strict=True)
         ]
+    return names
+
+
+def _refuse_mixed(fits: Sequence[FitResult]) -> None:
+    if not fits:
+        raise UsageError("there is no fit to draw; give one fit, or several of the same data")
+    most = len(_LAW_COLOURS) + (FORECAST in {fit.law for fit in fits})
+    if len(fits) > 1 and len(fits) > most:
+        raise UsageError(
+            f"{len(fits)} fits in one chart cannot be told apart; give at most {most} at a time"
+        )
+    first = fits[0]
+    for fit in fits[1:]:
+        if fit.data["sha256"] != first.data["sha256"]:
+            raise UsageError(
+                "one chart shows fits of the same data, and these have the digests "
+                f"{first.data['sha256'][:12]} ({first.law}) and {fit.data['sha256'][:12]} "
+                f"({fit.law}); draw them apart, or fit both laws to one log"
+            )
+        if group_keys(fit) != group_keys(first):
+            raise UsageError(
+                f"one chart shows fits of the same groups, and those of {first.law} and {fit.law} "
+                "differ; fit both with the same --by, --bins and --where"
+            )
+
+
+def group_keys(fit: FitResult) -> frozenset[Any]:
+    """The groups of a fit with their evidence, whatever their order."""
+    bins = tuple(sorted(fit.bins.items()))
+    return frozenset(
+        (tuple(sorted(group.by.items())), group.n_problems, group.n_samples, bins)
+        for group in fit.groups
+    )
+
+
+def _coverage_subtitle(
+    fits: Sequence[FitResult], rows: Sequence[Mapping[str, Any]], level: float, banded: str
+) -> list[str]:
+    first = fits[0]
+    stopped = any(
+        caution.code == "success-stopped"
+        for fit in fits
+        for group in fit.groups
+        for caution in group.cautions
+    )
+    points = "share solved in the log" if stopped else "unbiased pass@k of the log"
+    if len(fits) == 1:
+        objective = (
+            "" if first.objective in ("likelihood", FORECAST) else f", objective {first.objective}"
+        )
+        subtitle = [f"Law {first.law}{objective}. Points: {points}"]
+        band = f"Band: {level:.0%} interval over problems ({first.interval.method})"
+    else:
+        subtitle = [f"Points: {points}. Lines: the fitted laws"]
+        band = f"Band: {level:.0%} interval of {banded}"
+    if banded == FORECAST:
+        band = f"Band: {level:.0%} prediction interval of the forecast"
+    if any("lower" in row for row in rows):
+        subtitle.append(band)
+    if any(row["part"] == "extrapolated" for row in rows):
+        subtitle.append("Dashed: beyond the evidence of the law. Shaded: beyond the log")
+    lost = {
+        name: sum(not group.usable for group in fit.groups)
+        for name, fit in zip(law_labels(fits), fits, strict=True)
+    }
+    if len(fits) > 1 and any(lost.values()):
+        count = len(first.groups)
+        where = (
+            f"{name} ({n} of {count} groups)" if count > 1 else name
+            for name, n in lost.items()
+            if n
+        )
+        subtitle.append(f"No line where a law is not usable: {', '.join(where)}")
+    return subtitle
+
+
+def _point_rows(group: GroupFit) -> list[dict[str, Any]]:
+    k, share = group.observed(_MARKS)
+    if not k.size:
+        return []
+    near = np.searchsorted(k, np.geomspace(k[0], k[-1], _MARKS))
+    return [
+        {"part": "observed", "samples": int(k[i]), "coverage": float(share[i])}
+        for i in np.unique(np.minimum(near, k.size - 1))
+    ]
+
+
+def _curve_rows(
+    group: GroupFit, level: float, until: int | None, bands: Collection[str]
+) -> list[dict[str, Any]]:
     if not group.usable:
-        return rows
-    last = group.reach
-    pieces = [("fitted", _steps(1, last))]
-    if until is not None and until > last:
-        pieces.append(("extrapolated", _steps(last, until)))
+        return []
+    rows: list[dict[str, Any]] = []
+    pieces = [("fitted", _steps(1, group.reach))]
+    if until is not None and until > group.reach:
+        pieces.append(("extrapolated", _steps(group.reach, until)))
     for part, at in pieces:
-        curve, band = group.curve(at), group.band(at, level)
-        for i, samples in enumerate(at):
+        curve = group.curve(at)
+        band = group.band(at, level) if part in bands else None
+        for i in np.flatnonzero(np.isfinite(curve)):
             row: dict[str, Any] = {
                 "part": part,
-                "samples": int(samples),
+                "samples": int(at[i]),
                 "coverage": float(curve[i]),
             }
             if band is not None and np.isfinite(band[0][i]) and np.isfinite(band[1][i]):
                 row |= {"lower": float(band[0][i]), "upper": float(band[1][i])}
             rows.append(row)
     return rows
+
+
+def _beyond_rows(
+    rows: Sequence[Mapping[str, Any]], reach: Mapping[str, int], width: int, *, shared: bool
+) -> list[dict[str, Any]]:
+    """Where each panel is shaded: from the most attempts to the end of the axis.
+
+    `top` is above the highest curve, so that the word stands clear of them; `word` is where it
+    begins, further left where the shaded part is narrower than the word.
+    """
+    last = max(row["samples"] for row in rows)
+    high: dict[str, float] = {}
+    for row in rows:
+        value = row.get("upper", row["coverage"])
+        for name in reach if shared else (row["panel"],):
+            high[name] = max(high.get(name, 0.0), value)
+    drawn = {row["panel"] for row in rows if row["part"] == "extrapolated"}
+    return [
+        {
+            "part": "beyond",
+            "panel": name,
+            "samples": start,
+            "last": last,
+            "top": 1.1 * high[name],
+            "word": min(start, last ** (1 - _WORD_WIDTH / width)),
+        }
+        for name, start in reach.items()
+        if name in drawn and start < last
+    ]
+
+
+def _coverage_layers(
+    rows: Sequence[Mapping[str, Any]],
+    level: float,
+    colour: Any,
+    shape: Any,
+    width: Any,
+    *,
+    several: bool,
+) -> list[Any]:
+    import altair as alt
+
+    last = max(row["samples"] for row in rows if row["part"] != "beyond")
+    x = alt.X(
+        "samples:Q", title="samples per problem", scale=_log_scale(1, last), axis=_log_axis(last)
+    )
+    y = alt.Y(
+        "coverage:Q",
+        title="coverage (share solved)",
+        axis=alt.Axis(format="%", tickCount=6),
+        scale=alt.Scale(nice=False, zero=True),
+    )
+    at = [alt.Tooltip("samples:Q", format=",d"), alt.Tooltip("coverage:Q", format=".1%")]
+    tips = [
+        *([alt.Tooltip("colour:N", title="law")] if several else []),
+        *at,
+        alt.Tooltip("lower:Q", format=".1%", title=f"{level:.0%} from"),
+        alt.Tooltip("upper:Q", format=".1%", title="to"),
+    ]
+    chart = alt.Chart()
+    lines = chart.encode(x=x, y=y, color=colour, tooltip=tips, strokeWidth=width)
+    layers = [
+        chart.mark_area(opacity=0.25 if several else 0.18)
+        .encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q", color=colour)
+        .transform_filter("isValid(datum.lower)"),
+        lines.mark_line().transform_filter("datum.part == 'fitted'"),
+        lines.mark_line(strokeDash=[5, 4]).transform_filter("datum.part == 'extrapolated'"),
+        chart.mark_point(size=20 if several else 26, filled=True, opacity=0.9)
+        .encode(x=x, y=y, color=alt.value(_INK) if several else colour, shape=shape, tooltip=at)
+        .transform_filter("datum.part == 'observed'"),
+    ]
+    if not any(row["part"] == "beyond" for row in rows):
+        return layers
+    beyond = chart.transform_filter("datum.part == 'beyond'")
+    start = alt.Tooltip("samples:Q", format=",d", title="most attempts logged")
+    word = beyond.mark_text(
+        text=_WORD, align="left", baseline="top", dx=4, dy=2, fontSize=10, color=_INK, opacity=0.75
+    )
+    return [
+        beyond.mark_rect(color="#8a8a8a", opacity=0.15).encode(x=x, x2="last:Q"),
+        beyond.mark_rule(color=_INK, opacity=0.7).encode(x=x, tooltip=[start]),
+        word.encode(x=alt.X("word:Q"), y=alt.Y("top:Q")),
+        *layers,
+    ]
 
 
 def _menu_rows(allocation: Allocation, index: int) -> list[dict[str, Any]]:
@@ -450,9 +666,13 @@ def _log_scale(low: float, high: float, padding: int = 0) -> Any:
     )
 
 
-def _log_axis() -> Any:
+def _log_axis(last: float | None = None) -> Any:
+    """The axis of `_log_scale`; up to `last` it has ticks at powers of ten alone."""
     import altair as alt
 
+    if last is not None and last >= 100:
+        values = [10**power for power in range(len(str(int(last))))]
+        return alt.Axis(format="~s", values=values, grid=False, labelOverlap="greedy")
     return alt.Axis(format="~s", tickCount=5, grid=False, labelOverlap="greedy")
 
 
@@ -476,23 +696,50 @@ def _shape(hue: str | None, named: Sequence[tuple[str, str]]) -> Any:
     return alt.Shape("colour:N", title=hue, scale=scale)
 
 
+def _law_colour(names: Sequence[str], fits: Sequence[FitResult]) -> Any:
+    import altair as alt
+
+    plain = iter(_LAW_COLOURS)
+    colours = [_FORECAST_COLOUR if fit.law == FORECAST else next(plain) for fit in fits]
+    legend = alt.Legend(
+        columns=3, symbolType="stroke", symbolStrokeWidth=3, labelLimit=0, columnPadding=14
+    )
+    scale = alt.Scale(domain=list(names), range=colours)
+    return alt.Color("colour:N", title=None, scale=scale, legend=legend)
+
+
 def _cycle(items: Sequence[str], count: int) -> Sequence[str]:
     return [items[i % len(items)] for i in range(count)]
 
 
-def _panels(layers: list[Any], rows: list[dict[str, Any]], title: str, subtitle: list[str]) -> Any:
+def _panels(
+    layers: list[Any],
+    rows: list[dict[str, Any]],
+    title: str,
+    subtitle: list[str],
+    *,
+    size: tuple[int, int] | None = None,
+    alike: bool = True,
+) -> Any:
+    """One chart a panel; `alike` where all have the same vertical scale."""
     import altair as alt
 
     data = alt.InlineData(values=rows)
     head = alt.TitleParams(title, subtitle=subtitle)
     names = list(dict.fromkeys(row["panel"] for row in rows))
+    width, height = size or ((520, 300) if len(names) == 1 else (220, 190))
     if len(names) == 1:
         head.subtitle = subtitle if names == [""] else [names[0], *subtitle]
-        return _style(alt.layer(*layers, data=data, title=head, width=520, height=300))
+        return _style(alt.layer(*layers, data=data, title=head, width=width, height=height))
     facet = alt.Facet("panel:N", title=None, sort=names)
-    inner = alt.layer(*layers, width=220, height=190)
-    columns = 2 if len(names) in {2, 4} else 3
-    return _style(inner.facet(facet=facet, data=data, columns=columns, title=head))
+    inner = alt.layer(*layers, width=width, height=height)
+    columns = 2 if len(names) in {2, 4} or width > 220 else 3
+    chart = inner.facet(facet=facet, data=data, columns=columns, title=head)
+    if not alike:
+        chart = chart.resolve_scale(y="independent")
+    if len(names) % columns:  # the empty places would have an axis too
+        chart = chart.resolve_axis(x="independent")
+    return _style(chart)
 
 
 def _style(chart: Any) -> Any:

@@ -135,7 +135,7 @@ def inverse_is_smallest(law: Law, rng: np.random.Generator) -> None:
 
 def counts_sum_to_one(law: Law, rng: np.random.Generator) -> None:
     """The probabilities of 0 .. n successes add up to one."""
-    if law.counts is None:
+    if law.rates is None:
         return
     for theta in random_params(law, rng, 5):
         total = count_probabilities(law, theta, 12).sum()
@@ -155,7 +155,7 @@ def fit_recovers(law: Law, rng: np.random.Generator) -> None:
     """Simulated from the law and fitted, the parameters lie in their intervals; the document round-trips."""
     from scaling.fitting import FitResult, fit
 
-    theta = law.bound(law.free(np.array([p.typical for p in law.params])).mean(axis=1))
+    theta = law.bound(law.free(np.array([p.typical for p in law.params]).T).mean(axis=0))
     evidence = _simulated(law, theta, rng)
     sweep: Any = SimpleNamespace(
         groups=lambda *_, **__: (evidence,),
@@ -169,6 +169,8 @@ def fit_recovers(law: Law, rng: np.random.Generator) -> None:
         for p, truth in zip(law.params, theta, strict=True):
             found = group.params[p.symbol]
             assert found.estimate is not None
+            if found.interval is None and any(c.code == "open-interval" for c in group.cautions):
+                continue  # one resample in ten thousand sets no limit
             if found.interval is None:  # a noiseless curve
                 np.testing.assert_allclose(found.estimate, truth, rtol=1e-5)
             else:
@@ -180,7 +182,7 @@ def fit_recovers(law: Law, rng: np.random.Generator) -> None:
 
 
 def _simulated(law: Law, theta: FloatArray, rng: np.random.Generator) -> Counts | Points:
-    if law.counts is None:
+    if law.rates is None:
         inputs = {i.column: np.unique(np.round(np.geomspace(*i.grid, POINTS))) for i in law.inputs}
         return Points(by={}, inputs=inputs, value=law.value(theta, inputs))
     n, problems = 50, 400

@@ -217,3 +217,146 @@ def test_nothing_to_draw(fit: Any) -> None:
 
     with pytest.raises(NotUsableError, match="no group"):
         plots.coverage(replace(fit, groups=()))
+
+
+LAWS = ("beta-binomial", "logit-normal", "exponentiated-power", "forecast")
+
+
+@pytest.fixture(scope="module")
+def laws() -> list[Any]:
+    """Three laws and the forecast of one log, in the order of LAWS."""
+    import pandas as pd
+
+    sweep = scaling.read(pd.DataFrame(counts(("small",))))
+    return [scaling.fit(sweep, law, by=["level"], replicates=40, seed=1) for law in LAWS]
+
+
+def test_several_laws_share_points_and_have_a_colour_each(laws: list[Any]) -> None:
+    chart = plots.coverage(laws)
+    drawn = [row for row in rows(chart) if row["part"] != "beyond"]
+    for fit in laws:
+        for group in fit.groups:
+            mine = [
+                row
+                for row in drawn
+                if row["colour"] == fit.law and row["panel"] == f"level {group.by['level']}"
+            ]
+            curve = [row for row in mine if row["part"] in {"fitted", "extrapolated"}]
+            k = np.array([row["samples"] for row in curve])
+            assert (k.min(), k.max()) == (1, 10 * ATTEMPTS)
+            np.testing.assert_allclose([row["coverage"] for row in curve], group.curve(k))
+    points = [row for row in drawn if row["part"] == "observed"]
+    assert {row["colour"] for row in points} == {"forecast"}
+    for group in laws[0].groups:
+        at = [row["samples"] for row in points if row["panel"] == f"level {group.by['level']}"]
+        assert len(at) == len(set(at))
+        assert (min(at), max(at)) == (1, ATTEMPTS)
+    (line,) = [
+        layer
+        for layer in chart.to_dict()["spec"]["layer"]
+        if layer["mark"].get("type") == "line" and "strokeDash" not in layer["mark"]
+    ]
+    scale = line["encoding"]["color"]["scale"]
+    assert scale["domain"] == list(LAWS)
+    assert len(set(scale["range"])) == len(LAWS)
+    assert line["encoding"]["color"]["scale"]["range"][-1] == "#D55E00"
+
+
+def test_band_is_the_forecasts_beyond_the_data(laws: list[Any]) -> None:
+    drawn = rows(plots.coverage(laws, level=0.8))
+    banded = [row for row in drawn if "lower" in row]
+    assert {(row["colour"], row["part"]) for row in banded} == {("forecast", "extrapolated")}
+    for group in laws[3].groups:
+        mine = [row for row in banded if row["panel"] == f"level {group.by['level']}"]
+        low, high = group.band(np.array([row["samples"] for row in mine]), 0.8)
+        np.testing.assert_allclose([row["lower"] for row in mine], low)
+        np.testing.assert_allclose([row["upper"] for row in mine], high)
+
+
+def test_extrapolation_is_shaded_from_the_most_attempts_and_says_so(
+    laws: list[Any], tmp_path: Path
+) -> None:
+    chart = plots.coverage(laws)
+    beyond = [row for row in rows(chart) if row["part"] == "beyond"]
+    assert [row["panel"] for row in beyond] == ["level easy", "level hard"]
+    assert {(row["samples"], row["last"]) for row in beyond} == {(ATTEMPTS, 10 * ATTEMPTS)}
+    for row in beyond:
+        high = [
+            other.get("upper", other["coverage"])
+            for other in rows(chart)
+            if other["panel"] == row["panel"] and "coverage" in other
+        ]
+        assert row["top"] > max(high)
+    plots.save(chart, tmp_path / "chart.svg")
+    drawing = (tmp_path / "chart.svg").read_text("utf-8")
+    assert drawing.count(">extrapolation<") == 2
+    assert "prediction interval of the forecast" in drawing
+    plots.save(plots.coverage(laws[0]), tmp_path / "chart.svg")
+    assert "extrapolation" not in (tmp_path / "chart.svg").read_text("utf-8")
+
+
+def test_without_a_forecast_curves_end_with_the_data(laws: list[Any]) -> None:
+    drawn = rows(plots.coverage(laws[:3]))
+    assert max(row["samples"] for row in drawn) == ATTEMPTS
+    assert {row["part"] for row in drawn} == {"fitted", "observed"}
+    assert {row["colour"] for row in drawn if "lower" in row} == {"beta-binomial"}
+    far = rows(plots.coverage(laws[:3], until=100))
+    assert {row["part"] for row in far} == {"fitted", "observed", "extrapolated", "beyond"}
+
+
+def test_no_curve_goes_further_where_the_forecast_refuses(laws: list[Any]) -> None:
+    from dataclasses import replace
+
+    refused = replace(laws[3].groups[0], status="not-identified")
+    forecast = replace(laws[3], groups=(refused, laws[3].groups[1]))
+    chart = plots.coverage([*laws[:3], forecast])
+    parts = {(row["panel"], row["part"]) for row in rows(chart)}
+    assert ("level hard", "beyond") in parts
+    assert ("level easy", "beyond") not in parts
+    assert ("level easy", "extrapolated") not in parts
+    assert "forecast (1 of 2 groups)" in str(chart.to_dict()["title"])
+
+
+def test_one_chart_is_of_one_log(laws: list[Any]) -> None:
+    from dataclasses import replace
+
+    other = replace(laws[1], data=dict(laws[1].data) | {"sha256": "0" * 64})
+    with pytest.raises(UsageError, match="000000000000"):
+        plots.coverage([laws[0], other])
+    with pytest.raises(UsageError, match="same groups"):
+        plots.coverage([laws[0], replace(laws[1], groups=laws[1].groups[:1])])
+    with pytest.raises(UsageError, match="at most 8"):
+        plots.coverage([laws[0]] * 9)
+    with pytest.raises(UsageError, match="no fit"):
+        plots.coverage([])
+
+
+def test_fits_of_one_law_are_named_apart(laws: list[Any]) -> None:
+    from dataclasses import replace
+
+    epl = laws[2]
+    cov, brown = replace(epl, objective="cov"), replace(epl, preset="brown2024")
+    assert plots.law_labels([laws[0], epl]) == ["beta-binomial", "exponentiated-power"]
+    assert plots.law_labels([epl, cov, brown, brown]) == [
+        "exponentiated-power (logcov)",
+        "exponentiated-power (cov)",
+        "exponentiated-power (brown2024) (3)",
+        "exponentiated-power (brown2024) (4)",
+    ]
+
+
+def test_points_of_a_success_stopped_log_are_not_called_unbiased() -> None:
+    import pandas as pd
+
+    rng = np.random.default_rng(4)
+    first = rng.geometric(rng.beta(1.0, 4.0, 60))
+    frame = pd.DataFrame(
+        {
+            "problem": [f"p{i}" for i in range(60)],
+            "n": np.minimum(first, 20),
+            "c": (first <= 20).astype(int),
+            "stop_rule": "until_success",
+        }
+    )
+    fit = scaling.fit(scaling.read(frame), "beta-binomial", by=[], replicates=40)
+    assert "unbiased" not in str(plots.coverage(fit).to_dict()["title"])

@@ -4,5 +4,18 @@ from __future__ import annotations
 
 from scaling.allocators.allocate import allocate
 from scaling.allocators.allocation import Allocation, Fallback, Limit, Split
+from scaling.allocators.repeated_sampling import funding, water_filling
+from scaling.allocators.stop_at_success import best_p_first, round_robin, until_success
 
-__all__ = ["Allocation", "Fallback", "Limit", "Split", "allocate"]
+__all__ = [
+    "Allocation",
+    "Fallback",
+    "Limit",
+    "Split",
+    "allocate",
+    "best_p_first",
+    "funding",
+    "round_robin",
+    "until_success",
+    "water_filling",
+]

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from scaling.allocators import stop_at_success
 from scaling.allocators.allocation import Allocation, Limit
 from scaling.allocators.problem import Problem
 from scaling.costs.per_sample import FLAGS
@@ -45,6 +46,7 @@ def allocate(
     allow_skip: bool = False,
     split: bool = False,
     extrapolate: bool = False,
+    until_success: bool = False,
     costs: Any = None,
     seed: int = 0,
 ) -> Allocation:
@@ -74,6 +76,8 @@ def allocate(
         allow_skip: doing nothing (value 0, cost 0) is on offer.
         split: divide one class between two neighbouring actions, which uses the budget up.
         extrapolate: put actions beyond the data on the menu.
+        until_success: a verifier in the loop stops sampling at the first success, so that actions
+            cost what is used until then, in expectation (`stop_at_success.until_success`).
         costs: `scaling.costs.SampleCosts`; not for a menu, which has its own.
         seed: recorded in the result.
 
@@ -99,6 +103,8 @@ def allocate(
         ]
     )
     menu = replace(menu, skip=menu.skip or allow_skip)
+    if until_success:
+        menu = stop_at_success.until_success(menu)
     if weights is not None:
         menu = replace(menu, weight=_weights(menu, weights))
     if queries is None and classes == "problem":

@@ -12,7 +12,23 @@ from scaling.cli.frame import Group
     "scaling",
     cls=Group,
     package="scaling.cli",
-    members=("describe", "fit", "predict", "allocate", "table", "laws", "schema", "demo"),
+    members=(
+        "describe",
+        "drift",
+        "overlay",
+        "fit",
+        "predict",
+        "compare",
+        "backtest",
+        "plan",
+        "ask",
+        "allocate",
+        "table",
+        "report",
+        "laws",
+        "schema",
+        "demo",
+    ),
 )
 @click.version_option(__version__, prog_name="scaling")
 def main() -> None:

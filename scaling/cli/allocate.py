@@ -34,6 +34,10 @@ def _cost_options(command: Any) -> Any:
             ("--price-in", "X|model=X,...", "Dollars per million prompt tokens."),
             ("--price-out", "X|model=X,...", "Dollars per million generated tokens."),
             ("--input-tokens", "N|model=N,...", "Prompt tokens of a query."),
+            ("--parameters", "N|model=N,...", "Weights of the model: FLOPs become a resource."),
+            ("--layers", "N|model=N,...", "Transformer layers, for FLOPs."),
+            ("--width", "N|model=N,...", "Model dimension, for FLOPs."),
+            ("--tokens-sd", "X|model=X,...", "Spread of a sample's tokens, for FLOPs."),
         )
     ):
         command = click.option(flag, metavar=metavar, help=text)(command)
@@ -82,6 +86,12 @@ def _cost_options(command: Any) -> Any:
 @click.option("--extrapolate", is_flag=True, help="Offer more samples than were ever logged.")
 @_cost_options
 @click.option("--prompt-once", is_flag=True, help="The prompt is billed once a query.")
+@click.option("--prefill-each", is_flag=True, help="FLOPs: the prompt is processed once a sample.")
+@click.option(
+    "--until-success",
+    is_flag=True,
+    help="A verifier stops sampling at the first success; actions cost what is used until then.",
+)
 @options.reading
 @options.seed
 def command(
@@ -100,6 +110,7 @@ def command(
     allow_skip: bool,
     split: bool,
     extrapolate: bool,
+    until_success: bool,
     rename: tuple[str, ...],
     check_duplicates: bool,
     threshold: float | None,
@@ -115,6 +126,8 @@ def command(
     scaling allocate fit.json --budget 16 --unit samples --limit samples:each=64
     scaling allocate menu.csv --budget 0.01 --unit usd -o table.json
     scaling allocate counts.csv --values plugin --class problem --budget 16 --unit samples
+    scaling allocate fit.json --budget 5e14 --unit flops --parameters 8e9 --layers 32 --width 4096 \
+        --input-tokens 300
 
     INPUT is a fit document, a file of menu rows, a log, or - for standard input, told apart by
     content; several are merged. --budget X --unit U is short for --limit U:average=X. Exit code 4 where even the
@@ -163,6 +176,7 @@ def command(
             allow_skip=allow_skip,
             split=split,
             extrapolate=extrapolate,
+            until_success=until_success,
             costs=priced,
             seed=seed,
         )
@@ -185,11 +199,14 @@ def command(
 # --- reading -----------------------------------------------------------------------------------
 
 
-def _costs(*, prompt_once: bool, **given: str | None) -> SampleCosts | None:
-    """The cost options, or None where none is given."""
-    from scaling.costs import SampleCosts
+_SHAPE = ("parameters", "layers", "width", "tokens_sd")
 
-    if not prompt_once and all(text is None for text in given.values()):
+
+def _costs(*, prompt_once: bool, prefill_each: bool, **given: str | None) -> SampleCosts | None:
+    """The cost options, or None where none is given."""
+    from scaling.costs import FlopsCosts, SampleCosts
+
+    if not (prompt_once or prefill_each) and all(text is None for text in given.values()):
         return None
     read: dict[str, Any] = {}
     for name, text in given.items():
@@ -201,6 +218,8 @@ def _costs(*, prompt_once: bool, **given: str | None) -> SampleCosts | None:
             read[name] = {m: options.finite(x, f"{flag} {m}") for m, x in models.items()}
         else:
             read[name] = options.finite(text, flag)
+    if prefill_each or read.keys() & set(_SHAPE):
+        return FlopsCosts(**read, prompt_once=prompt_once, prefill_once=not prefill_each)
     return SampleCosts(**read, prompt_once=prompt_once)
 
 
@@ -344,6 +363,8 @@ def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
         following: the command to type next.
         within_log: actions stop at the most attempts of a log, and --extrapolate offers more.
     """
+    from scaling.allocators import funding
+
     menu = allocation.ladder
     what = menu.maximise.replace("_", " ")
     show.line("maximise", f"{what}, the mean a query over {_classes(menu)}")
@@ -359,6 +380,9 @@ def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
     if price:
         show.line("more", price)
     _chosen(allocation)
+    if menu.skip:
+        got = funding(allocation)
+        show.line("funded", f"{got.funded:,} of {got.funded + got.unfunded:,} classes")
     fallback = allocation.fallback
     if not fallback.nothing:
         cost = ", ".join(amount_of(x, name, 4) for name, x in fallback.cost.items())
@@ -501,7 +525,9 @@ def action_of(action: Mapping[str, Any]) -> str:
     """An action in words: `large, 8 samples`."""
     parts = [str(action["model"])] if action.get("model") else []
     for name, value in action.items():
-        if name != "model" and value not in (None, ""):
+        if value == "first_accepted":
+            parts.append("until one is right")
+        elif name != "model" and value not in (None, ""):
             one = name.replace("_", " ")
             one = one.removesuffix("s") if value == 1 else one
             parts.append(f"{value} {one}" if isinstance(value, int) else f"{one} {value}")
@@ -515,6 +541,8 @@ def assumed(menu: Menu) -> Iterator[str]:
             "an oracle verifier: a query counts as solved when any of its samples is right, "
             "so something must recognise the right one"
         )
+    if "first_accepted" in menu.action.get("stop_rule", ()):
+        yield "sampling stops at the first right sample; a wrong one costs what a right one does"
     if menu.estimand == "population":
         yield "queries are like the problems of the log (the population estimand)"
     elif menu.estimand == "benchmark":

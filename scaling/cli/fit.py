@@ -39,10 +39,11 @@ if TYPE_CHECKING:
 @click.option("--preset", metavar="NAME", help="A published recipe, such as brown2024.")
 @click.option(
     "--interval",
-    type=click.Choice(["percentile", "profile", "none"]),
+    type=click.Choice(["percentile", "bca", "jackknife", "profile", "none"]),
     default="percentile",
     show_default=True,
-    help="Bootstrap over problems, profile likelihood, or no intervals.",
+    help="Bootstrap over problems (plain, or corrected for bias and skewness), jackknife, profile "
+    "likelihood, or no intervals.",
 )
 @click.option("--replicates", type=int, default=1000, show_default=True)
 @click.option("--level", type=float, default=0.95, show_default=True)
@@ -139,6 +140,7 @@ def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
         source: the logs, as the command names them.
         keep: the command that keeps the document.
     """
+    from scaling.core.registry import FORECASTERS
     from scaling.core.registry import law as declared
 
     law = declared(result.law)
@@ -160,14 +162,19 @@ def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
         show.line("bins", f"{name} cut at {', '.join(show.amount(c) for c in cuts)}")
 
     by = list(dict.fromkeys(name for g in groups for name in g.by))
+    names = law.names
+    if law.name in FORECASTERS:  # its parameters are the curve, which follows
+        names = tuple(
+            dict.fromkeys(n for g in groups for n in g.derived if n.startswith("weight_"))
+        )
     _groups_table(
         groups,
         by,
-        ("problems", "attempts", *law.names),
+        ("problems", "attempts", *names),
         lambda g: (
             f"{g.n_problems:,}",
             f"{g.n_samples:,}",
-            *(_estimate(g.params[n]) for n in law.names),
+            *(_estimate({**g.params, **g.derived}[n]) for n in names),
         ),
     )
     _curve_table(result, law, by)
@@ -222,19 +229,24 @@ def _groups_table(groups: tuple[GroupFit, ...], by: list[str], columns: Any, cel
 
 
 def _curve_table(result: FitResult, law: Law, by: list[str]) -> None:
-    """The output at a few numbers of samples that every group has evidence for."""
+    """The output at a few numbers of samples: of a law where every group has evidence."""
+    from scaling.core.registry import FORECASTERS
+
     usable = [g for g in result.groups if g.usable]
     if [i.column for i in law.inputs] != ["samples"] or not usable:
         return
     reach = min(g.reach for g in usable)
     at = sorted({k for k in (1, 10, 100) if k < reach} | {reach})
+    if law.name in FORECASTERS:
+        at += [k for k in (10 * reach, 100 * reach) if k <= law.inputs[0].grid[1]]
     rows: dict[str, list[str]] = {}
     for row in result.predict(samples=at).rows:
         cell = show.number(row.estimate, 3)
         if row.interval:
             cell += f" {show.interval(row.interval, 3)}"
         rows.setdefault(show.place(row.by), []).append(cell)
-    show.line(law.output.name, f"{law.output.meaning}; for new problems like these, by the law")
+    whose = f"by the {law.name}" if law.name in FORECASTERS else "by the law"
+    show.line(law.output.name, f"{law.output.meaning}; for new problems like these, {whose}")
     heads = tuple(f"k={k:,}" for k in at)
     _groups_table(result.groups, by, heads, lambda g: tuple(rows[show.place(g.by)]))
 

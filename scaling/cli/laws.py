@@ -23,9 +23,9 @@ def command(name: str | None, *, as_json: bool) -> None:
     scaling laws
     scaling laws beta-binomial
     """
-    from scaling.core.registry import law, law_names
+    from scaling.core.registry import FORECASTERS, law, law_names
 
-    chosen = [law(n) for n in ([name] if name else law_names())]
+    chosen = [law(n) for n in ([name] if name else (*law_names(), *FORECASTERS))]
     if as_json:
         records = [_record(each) for each in chosen]
         click.echo(show.document(records[0] if name else {"laws": records}), nl=False)
@@ -49,15 +49,29 @@ def command(name: str | None, *, as_json: bool) -> None:
 
 
 def _one(law: Law) -> None:
+    from scaling.core.tabulated import Tabulated
+    from scaling.report.formula import characters, latex
+
     show.line("law", f"{law.name}: {law.meaning}")
-    show.line("formula", law.latex())
+    tabulated = isinstance(law, Tabulated)
+    if tabulated:
+        first, last = law.params[0], law.params[-1]
+        show.line(
+            "formula",
+            f"none: {law.output.name} itself at {len(law.params)} numbers of samples, from "
+            f"{first.symbol} to {last.symbol}, and a monotone cubic in between",
+        )
+    else:
+        show.line("formula", characters(law))
+        show.line("LaTeX", latex(law))
     show.line("output", f"{law.output.name}: {law.output.meaning}")
     show.line("claims", ", ".join(law.claims) or show.MISSING)
     show.table(("input", "column", "unit"), ((i.symbol, i.column, i.unit) for i in law.inputs))
-    show.table(
-        ("parameter", "support", "unit", "meaning"),
-        ((p.symbol, str(p.support), p.unit, p.meaning) for p in law.params),
-    )
+    if not tabulated:
+        show.table(
+            ("parameter", "support", "unit", "meaning"),
+            ((p.symbol, str(p.support), p.unit, p.meaning) for p in law.params),
+        )
     if law.derived:
         show.table(("derived", "meaning"), ((d.name, d.meaning) for d in law.derived))
     show.table(
@@ -76,10 +90,13 @@ def _one(law: Law) -> None:
 
 
 def _record(law: Law) -> dict[str, Any]:
+    from scaling.core.tabulated import Tabulated
+    from scaling.report.formula import latex
+
     return {
         "name": law.name,
         "meaning": law.meaning,
-        "formula": law.latex(),
+        "formula": None if isinstance(law, Tabulated) else latex(law),
         "output": {
             "name": law.output.name,
             "meaning": law.output.meaning,

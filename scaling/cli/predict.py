@@ -27,6 +27,13 @@ if TYPE_CHECKING:
     show_default=True,
     help="New problems like these, or these problems with new samples.",
 )
+@click.option(
+    "--beyond",
+    type=click.Choice(["forecast", "law"]),
+    default="forecast",
+    show_default=True,
+    help="Who answers beyond the evidence: the forecaster, or the law itself.",
+)
 @options.output("F", "Write the prediction document.")
 @options.as_json
 def command(
@@ -35,6 +42,7 @@ def command(
     at: tuple[str, ...],
     target: float | None,
     estimand: Any,
+    beyond: Any,
     output: Path | None,
     as_json: bool,
 ) -> None:
@@ -46,7 +54,9 @@ def command(
     scaling predict fit.json --target 0.9
 
     FIT.json is a file that `scaling fit -o` wrote, or - for standard input. A prediction
-    beyond the evidence is marked as extrapolated.
+    beyond the evidence is marked as extrapolated. Where the log's counts are known, it is the
+    forecaster that answers there, not the law: several models, weighed by how well they foretell the
+    log itself, with an interval that holds where any one law may not. --beyond law asks the law.
     """
     if bool(at) == (target is not None):
         raise UsageError("give either --at samples=1,10,100 or --target 0.9.")
@@ -68,7 +78,7 @@ def command(
     if target is not None:
         found = fit.target(options.finite(str(target), "--target"))
     else:
-        found = fit.predict(estimand=estimand, **inputs)
+        found = fit.predict(estimand=estimand, beyond=beyond, **inputs)
     text = show.document(found.to_json())
     options.give(text, output, lambda: report(found), as_json=as_json)
     if not fit.usable:
@@ -91,7 +101,7 @@ def report(found: Prediction) -> None:
                 *(show.amount(row.at.get(name)) for name in at),
                 show.number(row.estimate),
                 show.interval(row.interval, 3),
-                "extrapolated" * row.extrapolated,
+                f"extrapolated by {row.method}" * row.extrapolated,
             )
             for row in found.rows[: show.MOST_ROWS]
         ),
@@ -112,9 +122,16 @@ def report(found: Prediction) -> None:
                 where.append(show.place(row.by))
     for reason, where in reasons.items():
         show.line("note", f"{'; '.join(where[:3])}: {reason}")
-    if any(row.extrapolated for row in found.rows):
+    beyond = {row.method for row in found.rows if row.extrapolated}
+    if "law" in beyond:
         show.line(
             "note",
             "extrapolated predictions go beyond the attempts in the log, and their intervals hold "
             "only if the law does",
+        )
+    if "forecast" in beyond:
+        show.line(
+            "note",
+            "beyond the attempts in the log the forecast answers, not the law: several models, weighed "
+            "by a backtest on this log; --beyond law asks the law",
         )

@@ -7,7 +7,7 @@ bounds, LaTeX, the marginal value, the inverse (budget for a target) and the sat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
@@ -18,15 +18,14 @@ from numpy.typing import ArrayLike, NDArray
 from sympy.codegen.cfunctions import expm1, log1p
 
 from scaling.core.objective import Objective, objective
+from scaling.core.rates import ATTEMPTS, SUCCESSES, BetaMixture, Latent
 from scaling.core.support import Support
 from scaling.core.symbolic import compile_jax, compile_numpy, log_beta_ratio, refuse_unknown
 from scaling.errors import UsageError, did_you_mean
 
 FloatArray = NDArray[np.float64]
 Claim = Literal["increasing", "concave", "bounded"]
-
-ATTEMPTS, SUCCESSES = sp.Symbol("n", positive=True), sp.Symbol("c", nonnegative=True)
-"""Symbols of the counts of one problem, for the formulas of count laws."""
+Limit = Literal["one-rate", "all-or-nothing", "never-and-one-rate", "two-rates", "one-beta"]
 
 
 @dataclass(frozen=True)
@@ -140,12 +139,14 @@ class Law:
             (S, p): for `curve` of (inputs, values), for `counts` of (n, c, multiplicity).
         claims: what holds for every parameter inside the support.
         references: sources with the place of the formula.
-        counts: log-probability of the counts of one problem up to log C(n, c), in n and c; None for
-            a law that is fitted to curves only.
-        posterior: the output for a problem of which c of n attempts were right; None where the law
-            says nothing of single problems.
-        posterior_beta: parameters of the Beta posterior of one problem's success rate, in n and c.
+        rates: how success rates are spread over problems; None for a law of curves. From it follow the
+            likelihood of counts and what the law says of single problems; where it is `Latent`, also
+            the output, and `expression` is for people.
         derived: functions of the parameters that are reported beside them.
+        limits: simpler distributions of success rates that the law comes to at its ends; where one of them
+            explains the counts as well, the law is not identified.
+        canonical: maps parameters of shape (..., p) to those of the same law that are reported, where several
+            say the same.
         flags: cautions that depend on the parameters alone.
         presets: published recipes by name.
     """
@@ -160,19 +161,19 @@ class Law:
     guess: Mapping[str, Callable[..., FloatArray]]
     claims: tuple[Claim, ...]
     references: tuple[Reference, ...]
-    counts: sp.Expr | None = None
-    posterior: sp.Expr | None = None
-    posterior_beta: tuple[sp.Expr, sp.Expr] | None = None
+    rates: BetaMixture | Latent | None = None
     derived: tuple[Derived, ...] = ()
+    limits: tuple[Limit, ...] = ("one-rate", "all-or-nothing")
+    canonical: Callable[[FloatArray], FloatArray] | None = None
     flags: tuple[Flag, ...] = ()
     presets: Mapping[str, Preset] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        formulas = [self.expression, self.counts, self.posterior, *(self.posterior_beta or ())]
+        formulas = [] if isinstance(self.rates, Latent) else [self.expression]
+        formulas += self.rates.formulas if self.rates else ()
         formulas += [d.expression for d in self.derived] + [f.expression for f in self.flags]
         for formula in formulas:
-            if formula is not None:
-                refuse_unknown(self.name, formula)
+            refuse_unknown(self.name, formula)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -248,10 +249,50 @@ class Law:
 
     @cached_property
     def _value(self) -> Callable[..., list[Any]]:
+        if isinstance(self.rates, Latent):
+            return lambda *given: [-np.expm1(self.log_moment(given[:-1], given[-1], 0.0))]
         return compile_numpy([*self._symbols, *self._inputs], [self.expression])
+
+    def log_moment(
+        self,
+        params: Sequence[FloatArray] | FloatArray,
+        n: FloatArray | float,
+        c: FloatArray | float,
+        *,
+        exact: bool = False,
+    ) -> FloatArray:
+        """Logarithm of E p^c (1-p)^(n-c) under a count law; all arguments broadcast.
+
+        Args:
+            params: one array a parameter.
+            n: attempts.
+            c: successes.
+            exact: by the law's exact formula where it has one, instead of quadrature: far slower.
+        """
+        if exact and isinstance(self.rates, Latent) and self.rates.exact:
+            return self.rates.exact(*params, n, c)
+        with np.errstate(divide="ignore"):  # a share may be zero
+            (out,) = self._log_moment(*params, n, c)
+        return np.asarray(out)
+
+    @cached_property
+    def _log_moment(self) -> Callable[..., list[Any]]:
+        if self.rates is None:
+            raise UsageError(self._says_nothing_of_problems())
+        if isinstance(self.rates, Latent):
+            return self.rates.terms(self._symbols, 0)
+        return compile_numpy([*self._symbols, ATTEMPTS, SUCCESSES], [self.rates.log_moment()])
 
     @cached_property
     def _gradient(self) -> Callable[..., list[Any]]:
+        if isinstance(self.rates, Latent):
+            terms = self.rates.terms(self._symbols, 1)
+
+            def gradient(*given: FloatArray) -> list[FloatArray]:
+                log_fail, *slopes = terms(*given, 0.0)
+                return [-np.exp(log_fail) * slope for slope in slopes]
+
+            return gradient
         return compile_numpy(
             [*self._symbols, *self._inputs], [sp.diff(self.expression, s) for s in self._symbols]
         )
@@ -282,9 +323,20 @@ class Law:
 
     def jax_value(self) -> Callable[..., Any]:
         """The output as a JAX function of (params of shape (p,), inputs...)."""
-        function = compile_jax([*self._symbols, *self._inputs], self.expression)
         p = len(self.params)
-        return lambda params, *inputs: function(*(params[i] for i in range(p)), *inputs)
+        if isinstance(self.rates, Latent):
+            import jax
+            import jax.numpy as jnp
+
+            run = self.rates.quadrature(self._symbols, xp=jnp)
+
+            def value(params: Any, k: Any) -> Any:
+                log_integrand, _ = run(*(params[i] for i in range(p)), k, 0.0)
+                return -jnp.expm1(jax.scipy.special.logsumexp(log_integrand, axis=0))
+
+            return value
+        function = compile_jax([*self._symbols, *self._inputs], [self.expression])
+        return lambda params, *inputs: function(*(params[i] for i in range(p)), *inputs)[0]
 
     def marginal(
         self, params: ArrayLike, inputs: Mapping[str, ArrayLike], column: str
@@ -363,7 +415,8 @@ class Law:
         theta = np.asarray(params, dtype=np.float64)
         if not self.derived:
             return {}
-        values = self._derived(*(theta[..., i] for i in range(len(self.params))))
+        with np.errstate(over="ignore"):  # a prefactor of a law near its limits
+            values = self._derived(*(theta[..., i] for i in range(len(self.params))))
         return {
             d.name: np.broadcast_to(v, theta.shape[:-1]).astype(np.float64)
             for d, v in zip(self.derived, values, strict=True)
@@ -418,11 +471,13 @@ class Law:
 
         Takes p free coordinates, n and c; returns 1 + p + p(p+1)/2 arrays.
         """
-        if self.counts is None:
+        if self.rates is None:
             msg = f"law '{self.name}' is fitted to curves; it has no likelihood of counts"
             raise UsageError(msg)
         u, substitution = self._coordinates()
-        value = self.counts.subs(substitution)
+        if isinstance(self.rates, Latent):
+            return self.rates.subs(substitution).terms(u, 2)
+        value = self.rates.log_moment().subs(substitution)
         first = [sp.diff(value, x) for x in u]
         second = [sp.diff(first[i], u[j]) for i in range(len(u)) for j in range(i, len(u))]
         return compile_numpy([*u, ATTEMPTS, SUCCESSES], [value, *first, *second])
@@ -440,35 +495,52 @@ class Law:
 
         Returns:
             Shape (U, K).
+
+        Raises:
+            UsageError: for a law of curves.
         """
-        if self.posterior is None:
-            raise UsageError(self._says_nothing_of_problems())
         columns = self.columns(inputs)
         theta = np.asarray(params, dtype=np.float64)
         attempts, successes = (np.asarray(x, dtype=np.float64)[:, None] for x in (n, c))
-        (out,) = self._posterior(*theta, attempts, successes, *columns)
-        return np.asarray(out, dtype=np.float64)
+        if isinstance(self.rates, Latent):
+            more = self.log_moment(theta, attempts + columns[0], successes)
+            return -np.expm1(np.minimum(more - self.log_moment(theta, attempts, successes), 0.0))
+        with np.errstate(divide="ignore"):  # a share may be zero
+            (out,) = self._posterior(*theta, attempts, successes, *columns)
+        return np.clip(
+            np.asarray(out, dtype=np.float64), 0.0, 1.0
+        )  # but for rounding it lies there
 
     @cached_property
     def _posterior(self) -> Callable[..., list[Any]]:
-        return compile_numpy([*self._symbols, ATTEMPTS, SUCCESSES, *self._inputs], [self.posterior])
+        if not isinstance(self.rates, BetaMixture):
+            raise UsageError(self._says_nothing_of_problems())
+        arguments = [*self._symbols, ATTEMPTS, SUCCESSES, *self._inputs]
+        return compile_numpy(arguments, [self.rates.posterior(self._inputs[0])])
 
-    def beta_posterior(
-        self, params: ArrayLike, n: ArrayLike, c: ArrayLike
-    ) -> tuple[FloatArray, FloatArray]:
-        """Parameters of each problem's Beta posterior, from params (..., p) and counts (U,): (..., U)."""
+    def draw_rates(
+        self, params: ArrayLike, n: ArrayLike, c: ArrayLike, rng: np.random.Generator
+    ) -> FloatArray:
+        """One draw of the success rate of each problem given its counts, shape (P,).
+
+        Args:
+            params: shape (p,).
+            n: attempts, shape (P,).
+            c: successes, shape (P,).
+            rng: source of randomness.
+
+        Raises:
+            UsageError: for a law of curves.
+        """
         theta = np.asarray(params, dtype=np.float64)
-        columns = [theta[..., i, None] for i in range(len(self.params))]
-        a, b = self._posterior_beta(
-            *columns, np.asarray(n, dtype=np.float64), np.asarray(c, dtype=np.float64)
-        )
-        return np.asarray(a), np.asarray(b)
+        attempts, successes = (np.asarray(x, dtype=np.float64) for x in (n, c))
+        return self._draw(theta, attempts, successes, rng)
 
     @cached_property
-    def _posterior_beta(self) -> Callable[..., list[Any]]:
-        if self.posterior_beta is None:
+    def _draw(self) -> Callable[..., FloatArray]:
+        if self.rates is None:
             raise UsageError(self._says_nothing_of_problems())
-        return compile_numpy([*self._symbols, ATTEMPTS, SUCCESSES], list(self.posterior_beta))
+        return self.rates.sampler(self._symbols)
 
     def _says_nothing_of_problems(self) -> str:
         return (

@@ -35,12 +35,18 @@ class Objective:
         observation: what it needs.
         formula: what is minimised, for people.
         link: for a curve, the transform of the value whose squared differences are added up.
+        censor: for counts, the number of successes from which on only "at least that many" counts; None for
+            counts as they are.
+        prior: for counts, what times the square of log alpha is added; 1/2 is a standard normal prior on
+            log alpha.
     """
 
     name: str
     observation: Observation
     formula: str
     link: Literal["identity", "log", "log-log"] | None = None
+    censor: int | None = None
+    prior: float = 0.0
 
     def transform(self, value: Any) -> Any:
         """The link applied to a SymPy expression."""
@@ -61,7 +67,27 @@ OBJECTIVES = {
         Objective(
             "loglog", CURVE, "sum over k of (log(-log c(k)) - log(-log law(k)))^2", "log-log"
         ),
+        Objective("forecast", COUNTS, "error of each member in a backtest on the log itself"),
         Objective("likelihood", COUNTS, "minus the log-likelihood of the counts of each problem"),
+        Objective(
+            "penalised-likelihood",
+            COUNTS,
+            "minus the log-likelihood + (log alpha)^2 / 2: a standard normal prior on log alpha",
+            prior=0.5,
+        ),
+        Objective(
+            "censored-likelihood",
+            COUNTS,
+            "minus the log-likelihood of the counts, five or more successes entering as 'at least five'",
+            censor=5,
+        ),
+        Objective(
+            "penalised-censored-likelihood",
+            COUNTS,
+            "minus the log-likelihood with 'at least five' successes + 0.1 (log alpha)^2",
+            censor=5,
+            prior=0.1,
+        ),
     )
 }
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 
 
+FORECASTERS = ("forecast",)
+"""What users name as a law and is none: it weighs several."""
+
+
 def law_names() -> tuple[str, ...]:
     """Names of all laws, in alphabetical order."""
     return tuple(sorted(f.stem.replace("_", "-") for f in (ROOT / "laws").glob("[!_]*.py")))
@@ -29,9 +33,14 @@ def law(name: str) -> Law:
     Raises:
         UsageError: listing those that exist.
     """
+    if name in FORECASTERS:
+        from scaling.core.tabulated import FORECAST
+
+        return FORECAST
     if name not in law_names():
-        known = ", ".join(law_names())
-        msg = f"there is no law '{name}'; the laws are {known}.{did_you_mean(name, law_names())}"
+        names = (*law_names(), *FORECASTERS)
+        known = ", ".join(names)
+        msg = f"there is no law '{name}'; the laws are {known}.{did_you_mean(name, names)}"
         raise UsageError(msg)
     module = importlib.import_module(f"scaling.laws.{name.replace('-', '_')}")
     found: Law = module.LAW

@@ -7,9 +7,10 @@ fitting in batches) and a JAX function (for automatic differentiation). A functi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import sympy as sp
 from sympy.codegen.cfunctions import expm1, log1p
 
@@ -57,6 +58,78 @@ class log_beta_ratio(sp.Function):  # type: ignore[misc]  # noqa: N801
         raise sp.ArgumentIndexError(self, argindex)
 
 
+class log_add_exp(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """ln(e^x + e^y)."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Derivative in `x` or `y`."""
+        if argindex not in (1, 2):
+            raise sp.ArgumentIndexError(self, argindex)
+        return sp.exp(self.args[argindex - 1] - self)
+
+
+class log_sigmoid(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """-ln(1 + e^-x)."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Derivative, 1/(1 + e^x)."""
+        if argindex != 1:
+            raise sp.ArgumentIndexError(self, argindex)
+        return sp.exp(log_sigmoid(-self.args[0]))
+
+
+class log_gamma(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """lnΓ(x) for x > 0."""
+
+    nargs = 1
+
+    def fdiff(self, argindex: int = 1) -> Any:
+        """Derivative, the digamma function."""
+        if argindex != 1:
+            raise sp.ArgumentIndexError(self, argindex)
+        return gamma_derivative(1, self.args[0])
+
+
+class gamma_derivative(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """Derivative of `log_gamma`; the first argument is its order, 1 or 2."""
+
+    nargs = 2
+
+    def fdiff(self, argindex: int = 2) -> Any:
+        """The next derivative."""
+        if argindex != 2:
+            raise sp.ArgumentIndexError(self, argindex)
+        order, x = self.args
+        return gamma_derivative(order + 1, x)
+
+
+class log_if_zero(sp.Function):  # type: ignore[misc]  # noqa: N801
+    """0 where the argument is 0, else minus infinity; for a point mass, of counts only."""
+
+    nargs = 1
+
+
+def _jax_log_if_zero(x: Any) -> Any:
+    import jax.numpy as jnp
+
+    return jnp.where(x == 0, 0.0, -jnp.inf)
+
+
+def _jax(name: str) -> Callable[..., Any]:
+    def function(*arguments: Any) -> Any:
+        import jax
+
+        return {"log_sigmoid": jax.nn.log_sigmoid, "log_gamma": jax.scipy.special.gammaln}[name](
+            *arguments
+        )
+
+    return function
+
+
 def _jax_log_beta_ratio(a: Any, b: Any, k: Any) -> Any:
     return _jax_log_rising(b, k) - _jax_log_rising(a + b, k)
 
@@ -79,6 +152,11 @@ FUNCTIONS: dict[
     log_rising: (special.log_rising, _jax_log_rising),
     rising_derivative: (special.rising_derivative, None),
     log_beta_ratio: (special.log_beta_ratio, _jax_log_beta_ratio),
+    log_add_exp: (np.logaddexp, "logaddexp"),
+    log_sigmoid: (special.log_sigmoid, _jax("log_sigmoid")),
+    log_gamma: (special.log_gamma, _jax("log_gamma")),
+    gamma_derivative: (special.gamma_derivative, None),
+    log_if_zero: (special.log_if_zero, _jax_log_if_zero),
 }
 
 
@@ -110,26 +188,28 @@ def compile_numpy(
     arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]
 ) -> Callable[..., list[Any]]:
     """A function of arrays (broadcast against each other) that returns one array an expression."""
-    table: dict[str, Any] = {
-        f.__name__: i for f, (i, _) in FUNCTIONS.items() if not isinstance(i, str)
-    }
-    prepared = [_powers_as_exponentials(e) for e in expressions]
-    function: Callable[..., list[Any]] = sp.lambdify(
-        list(arguments), prepared, modules=[table, "numpy"], cse=True
-    )
-    return function
+    return _compile(arguments, expressions, {f: i for f, (i, _) in FUNCTIONS.items()}, "numpy")
 
 
-def compile_jax(arguments: Sequence[sp.Symbol], expression: sp.Expr) -> Callable[..., Any]:
-    """The same for one expression in JAX; call it inside `jax.enable_x64(True)`."""
+def compile_jax(
+    arguments: Sequence[sp.Symbol], expressions: Sequence[sp.Expr]
+) -> Callable[..., list[Any]]:
+    """The same in JAX; call it inside `jax.enable_x64(True)`."""
     import jax.numpy as jnp
 
-    table: dict[str, Any] = {
-        f.__name__: getattr(jnp, i) if isinstance(i, str) else i
-        for f, (_, i) in FUNCTIONS.items()
-        if i is not None
-    }
-    function: Callable[..., Any] = sp.lambdify(
-        list(arguments), _powers_as_exponentials(expression), modules=[table, "jax"], cse=True
+    table = {f: getattr(jnp, i) if isinstance(i, str) else i for f, (_, i) in FUNCTIONS.items()}
+    return _compile(arguments, expressions, table, "jax")
+
+
+def _compile(
+    arguments: Sequence[sp.Symbol],
+    expressions: Sequence[sp.Expr],
+    table: Mapping[type[sp.Function], Any],
+    printer: str,
+) -> Callable[..., list[Any]]:
+    own = {f.__name__: i for f, i in table.items() if callable(i)}
+    prepared = [_powers_as_exponentials(e) for e in expressions]
+    function: Callable[..., list[Any]] = sp.lambdify(
+        list(arguments), prepared, modules=[own, printer], cse=True
     )
     return function

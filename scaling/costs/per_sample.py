@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 FLAGS: Mapping[str, str] = {
     "tokens": "--tokens-per-sample",
+    "flops": "--parameters, --layers, --width and --input-tokens",
     "usd": "--usd-per-sample, or --price-in, --price-out and --input-tokens",
 }
 """Resource to the option that supplies it where the log does not."""

@@ -9,8 +9,14 @@ from scaling.core.objective import Objective
 from scaling.data.evidence import Counts
 
 
-def of_evidence(objective: Objective, evidence: Counts) -> list[Caution]:
-    """What the counts of a group give away: pooling, stopping, unequal or thin evidence."""
+def of_evidence(objective: Objective, evidence: Counts, batch: int | None) -> list[Caution]:
+    """What the counts of a group give away: pooling, stopping, unequal or thin evidence.
+
+    Args:
+        objective: what is minimised.
+        evidence: the group.
+        batch: attempts in a batch, where the curve is Kaplan and Meier's.
+    """
     from scaling.data import looks_success_stopped
 
     out = []
@@ -29,7 +35,7 @@ def of_evidence(objective: Objective, evidence: Counts) -> list[Caution]:
     if evidence.dropped:
         text = f"{evidence.dropped} problems without a verdict, or with too few attempts, were left out."
         out.append(Caution("dropped-problems", text))
-    if np.ptp(evidence.n) > 0 and curve:
+    if np.ptp(evidence.n) > 0 and curve and batch is None:
         text = (
             f"problems have between {evidence.n.min()} and {evidence.n.max()} attempts; the curve is fitted up "
             "to the fewest, so that every problem counts at every point."
@@ -38,15 +44,20 @@ def of_evidence(objective: Objective, evidence: Counts) -> list[Caution]:
     stopped = evidence.stop_rule in ("until_success", "until_success_batched")
     if stopped or (evidence.stop_rule in (None, "unknown") and looks_success_stopped(evidence)):
         text = "attempts stop" if stopped else "attempts seem to stop"
-        if curve:
+        if batch is not None:
+            text += (
+                " at the first success. Coverage is Kaplan and Meier's, from the attempts to the first success; "
+                "unbiased pass@k and c/n do not hold for such a log."
+            )
+        elif curve:
             text += (
                 " at the first success. Unbiased pass@k does not hold for such a log and overstates coverage; "
                 "a count law (beta-binomial) is valid."
             )
         else:
             text += (
-                " at the first success. The likelihood is valid; the unbiased curve that errors are measured "
-                "against is not."
+                " at the first success, without a batch that they keep to. The likelihood is valid; the unbiased "
+                "curve that errors are measured against is not."
             )
         out.append(Caution("success-stopped", text))
     if int((evidence.c >= 2).sum()) < 2:

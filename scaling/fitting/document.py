@@ -74,6 +74,7 @@ def _group(g: GroupFit) -> dict[str, Any]:
         "max_n": g.max_n,
         "reach": g.reach,
         "stop_rule": g.stop_rule,
+        "stop_batch": g.stop_batch,
     }
     if g.problems is not None:
         columns = (
@@ -216,6 +217,7 @@ def _read_group(law: str, g: Mapping[str, Any]) -> GroupFit:
         max_n=evidence["max_n"],
         reach=evidence.get("reach", evidence["max_n"]),
         stop_rule=evidence["stop_rule"],
+        stop_batch=evidence.get("stop_batch"),
         model=g.get("model"),
         draws=draws,
         resources={n: ResourceUse(**r) for n, r in g["resources"].items()},

@@ -13,11 +13,14 @@ from scaling.core import registry
 from scaling.core.caution import Caution
 from scaling.core.law import Law
 from scaling.core.objective import Objective
+from scaling.core.rates import BetaMixture
+from scaling.core.tabulated import FORECAST
 from scaling.data.evidence import Counts, Points
 from scaling.errors import UsageError
 from scaling.fitting import passk
 from scaling.fitting.cautions import of_evidence
 from scaling.fitting.estimates import estimates
+from scaling.fitting.forecast_fit import by_forecast
 from scaling.fitting.objectives import (
     by_curve,
     by_likelihood,
@@ -28,6 +31,7 @@ from scaling.fitting.objectives import (
 )
 from scaling.fitting.plan import Core, Plan, Progress
 from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems, Status
+from scaling.fitting.stopped import curve, error_grid, stopping_batch
 
 if TYPE_CHECKING:
     from scaling.data import Sweep
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 POINTS = 20  # of a curve, without a preset
+METHODS = ("percentile", "bca", "jackknife", "profile", "none")
 KEPT_DRAWS = 1_000
 KEPT_PROBLEMS = 100_000
 
@@ -64,8 +69,10 @@ def fit(
             one value. An empty list pools everything.
         objective: what is minimised; by default the law's first.
         preset: a published recipe, which fixes the objective and the points of the curve.
-        interval: `percentile` (bootstrap of problems, or of clusters where given), `profile`
-            (profile likelihood of each parameter; likelihood objectives only) or `none`.
+        interval: `percentile` (bootstrap of problems, or of clusters where given), `bca` (the same, corrected
+            for bias and skewness), `jackknife` (one problem or cluster left out at a time; no randomness, and
+            no intervals for predictions), `profile` (profile likelihood of each parameter; count laws only)
+            or `none`. The share of problems that are never solved always has a profile interval.
         replicates: bootstrap replicates.
         level: of the intervals.
         seed: of the bootstrap; the same seed gives the same result, whatever other groups there are.
@@ -123,10 +130,10 @@ def fit(
 def _interval(
     method: str, level: float, replicates: int, seed: int, objective: Objective
 ) -> IntervalSpec:
-    if method not in ("percentile", "profile", "none"):
-        msg = f"there is no interval '{method}'; it is percentile, profile or none"
+    if method not in METHODS:
+        msg = f"there is no interval '{method}'; it is {', '.join(METHODS[:-1])} or {METHODS[-1]}"
         raise UsageError(msg)
-    if method == "profile" and objective.name != "likelihood":
+    if method == "profile" and objective.observation.name != "counts":
         msg = (
             f"a profile interval needs a likelihood, and the objective is {objective.name}: points of one curve "
             "share their samples. Use --interval percentile."
@@ -135,13 +142,14 @@ def _interval(
     if not 0 < level < 1:
         msg = f"the level of an interval lies between 0 and 1, not at {level:g}; 0.95 is usual"
         raise UsageError(msg)
-    if method == "percentile" and not 40 <= replicates <= 1_000_000:
+    drawn = method in ("percentile", "bca") and objective.name != "forecast"
+    if drawn and not 40 <= replicates <= 1_000_000:
         msg = f"replicates must be between 40 and 1,000,000, not {replicates}; 1,000 is usual"
         raise UsageError(msg)
     if not isinstance(seed, int | np.integer) or seed < 0:
         msg = f"the seed must be a whole number from 0 on, not {seed}"
         raise UsageError(msg)
-    return IntervalSpec(method, level, replicates if method == "percentile" else 0, seed)  # type: ignore[arg-type]
+    return IntervalSpec(method, level, replicates if drawn else 0, seed)  # type: ignore[arg-type]
 
 
 def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
@@ -153,13 +161,17 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         )
         raise UsageError(msg)
     counts = passk.unique_counts(evidence.n, evidence.c)
-    cautions = of_evidence(plan.objective, evidence)
-    if plan.objective.observation.name == "counts":
+    batch = stopping_batch(counts, evidence.stop_rule, evidence.stop_batch)
+    cautions = of_evidence(plan.objective, evidence, batch)
+    if plan.law is FORECAST:
+        core = by_forecast(plan, evidence, counts, cautions)
+        reach = int(counts.n.max())
+    elif plan.objective.observation.name == "counts":
         core = by_likelihood(plan, evidence, counts)
         reach = int(counts.n.max())
     else:
         core = by_curve(plan, evidence, counts)
-        reach = int(counts.n.min())
+        reach = int(counts.n.min() if batch is None else counts.n.max())
     return _group(
         plan,
         core,
@@ -174,6 +186,7 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         max_n=int(counts.n.max()),
         reach=reach,
         stop_rule=evidence.stop_rule,
+        stop_batch=batch,
         model=evidence.model,
         resources=evidence.resources,
         cautions=cautions + core.cautions,
@@ -194,7 +207,7 @@ def _fit_points(plan: Plan, evidence: Points) -> GroupFit:
     problem = no_curve(plan, inputs, evidence.value)
     reach = int(max(inputs[0], default=0))
     cautions = []
-    if plan.interval.method == "percentile":
+    if plan.interval.method != "none":
         cautions = [
             Caution(
                 "no-problem-counts",
@@ -225,6 +238,7 @@ def _fit_points(plan: Plan, evidence: Points) -> GroupFit:
         max_n=reach,
         reach=reach,
         stop_rule=None,
+        stop_batch=None,
         model=evidence.model,
         resources={},
         cautions=cautions + core.cautions,
@@ -239,12 +253,13 @@ def _group(plan: Plan, core: Core, *, cautions: list[Caution], **rest: Any) -> G
     if core.coordinates is not None:
         theta = law.bound(core.coordinates)
         params = estimates(plan, core, theta, cautions)
-        fit = fit | _errors(law, theta, rest["counts"], rest["points"])
+        fit = fit | _errors(law, theta, rest["counts"], rest["points"], rest["stop_batch"])
         cautions = cautions + [Caution(f.code, f.message) for f in law.flagged(theta)]
+        cautions += _zero_mass(law, params)
     return GroupFit(
         law=law.name,
         params={n: params[n] for n in law.names},
-        derived={d.name: params[d.name] for d in law.derived},
+        derived={d.name: params[d.name] for d in law.derived} | dict(core.derived),
         fit=fit,
         draws=None if core.draws is None else law.bound(core.draws.coordinates[:KEPT_DRAWS]),
         status=core.status,
@@ -253,15 +268,30 @@ def _group(plan: Plan, core: Core, *, cautions: list[Caution], **rest: Any) -> G
     )
 
 
+def _zero_mass(law: Law, params: Mapping[str, Estimate]) -> list[Caution]:
+    if not isinstance(law.rates, BetaMixture) or law.rates.never is None:
+        return []
+    name = str(law.rates.never)
+    interval = params[name].interval
+    if interval is None or interval[0] > 0:
+        return []
+    text = (
+        f"the interval of {name}, [0, {interval[1]:.3g}], holds 0: problems that are never solved cannot be told "
+        "from success rates far below one in n. Coverage at numbers of samples near those of the log is better known."
+    )
+    return [Caution("zero-mass-not-identified", text)]
+
+
 def _errors(
     law: Law,
     theta: FloatArray,
     counts: passk.UniqueCounts | None,
     points: tuple[Mapping[str, FloatArray], FloatArray] | None,
+    batch: int | None,
 ) -> dict[str, float | None]:
     if counts is not None:
-        k = passk.error_grid(int(counts.n.min()))
-        observed = passk.curve(counts, k, counts.multiplicity / counts.multiplicity.sum())
+        k = error_grid(counts, batch)
+        observed = curve(counts, k, counts.multiplicity / counts.multiplicity.sum(), batch)
         fitted = law.value(theta, {law.inputs[0].column: k})
     else:
         assert points is not None  # noqa: S101

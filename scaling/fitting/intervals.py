@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from scaling.core.caution import Caution
 from scaling.data.evidence import Counts
-from scaling.fitting import passk
-from scaling.fitting.plan import Plan, Refit, Replicates
+from scaling.fitting import passk, stopped
+from scaling.fitting.plan import LeftOut, Plan, Refit, Replicates
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
@@ -99,6 +99,67 @@ def bootstrap(
     return draws, cautions
 
 
+def leave_one_out(evidence: Counts, counts: passk.UniqueCounts, refit: Refit) -> LeftOut | None:
+    """Refits without each of the problems in turn, or without each cluster; None with fewer than three.
+
+    Problems with the same counts have the same refit.
+    """
+    taken = None
+    multiplicity = counts.multiplicity.astype(float)
+    if evidence.cluster is not None:
+        table = _tabulate(_units(evidence), evidence, counts)
+        taken, times = np.unique(table, axis=0, return_counts=True)
+        multiplicity = times.astype(float)
+    if multiplicity.sum() < 3:
+        return None
+    rows, distinct = len(multiplicity), len(counts.n)
+    block = max(1, _BLOCK // distinct)
+    parts = []
+    for i in range(0, rows, block):
+        size = min(block, rows - i)
+        gone = np.eye(size, distinct, k=i) if taken is None else taken[i : i + size]
+        parts.append(refit(counts.multiplicity - gone))
+    kept = np.concatenate([part.fitted & ~part.unbounded.any(axis=1) for part in parts])
+    coordinates = np.concatenate([part.coordinates for part in parts])
+    return LeftOut(coordinates[kept], multiplicity[kept])
+
+
+def bca_interval(
+    draws: FloatArray, estimate: float, left_out: FloatArray, multiplicity: FloatArray, level: float
+) -> tuple[float, float]:
+    """Bias-corrected and accelerated bootstrap interval (Efron 1987).
+
+    The ends are the quantiles Phi(z0 + (z0 + z) / (1 - a (z0 + z))) of the replicates, at z = Phi^-1((1 -+ level)
+    / 2). The bias correction z0 is Phi^-1 of the share of replicates below the estimate; the acceleration is
+    a = sum (m - t_i)^3 / (6 (sum (m - t_i)^2)^1.5) over the jackknife values t_i with mean m.
+
+    Args:
+        draws: replicates, shape (R,); infinite ones keep their place in the order.
+        estimate: from all the data.
+        left_out: jackknife values, shape (U,).
+        multiplicity: of each jackknife value, shape (U,).
+        level: for example 0.95.
+    """
+    from scipy.special import ndtr, ndtri
+
+    below = (draws < estimate).mean() + 0.5 * (draws == estimate).mean()
+    least = 0.5 / len(draws)
+    z0 = ndtri(min(max(below, least), 1 - least))
+    gap = np.average(left_out, weights=multiplicity) - left_out
+    spread = float(multiplicity @ gap**2)
+    a = float(multiplicity @ gap**3) / (6 * spread**1.5) if spread > 0 else 0.0
+    z = z0 + ndtri([(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(draws, ndtr(z0 + z / (1 - a * z)), method="inverted_cdf")
+    return float(low), float(high)
+
+
+def jackknife_error(left_out: FloatArray, multiplicity: FloatArray) -> float:
+    """Standard error from values with one unit left out: sqrt((N - 1) / N * sum (t_i - mean)^2)."""
+    units = float(multiplicity.sum())
+    gap = left_out - np.average(left_out, weights=multiplicity)
+    return float(np.sqrt((units - 1) / units * (multiplicity @ gap**2)))
+
+
 def held_out(
     plan: Plan, evidence: Counts, counts: passk.UniqueCounts, refit: Refit
 ) -> float | None:
@@ -111,7 +172,8 @@ def held_out(
     coordinates, fitted_all, _ = refit(counts.multiplicity - left_out)
     if not fitted_all.all():
         return None
-    k = passk.error_grid(int(counts.n.min()))
-    observed = passk.curve(counts, k, left_out / left_out.sum(axis=1, keepdims=True))
+    batch = stopped.stopping_batch(counts, evidence.stop_rule, evidence.stop_batch)
+    k = stopped.error_grid(counts, batch)
+    observed = stopped.curve(counts, k, left_out / left_out.sum(axis=1, keepdims=True), batch)
     fitted = plan.law.value(plan.law.bound(coordinates), {plan.law.inputs[0].column: k})
-    return float(np.abs(fitted - observed).mean())
+    return float(np.nanmean(np.abs(fitted - observed)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 
 from scaling.core import registry
 from scaling.core.law import Law
+from scaling.core.rates import Latent
+from scaling.core.tabulated import FORECAST
 from scaling.costs import SampleCosts
 from scaling.curves import Menu, merge, over_samples, plain, refuse_too_large
 from scaling.data.evidence import Counts, Scalar
@@ -48,7 +50,7 @@ def menu(
     costs = costs or SampleCosts()
     if values == "plugin":
         return _plugin(fit, classes=classes, costs=costs, skip=skip, extrapolate=extrapolate)
-    if classes == "problem" and law.posterior is None:
+    if classes == "problem" and law.rates is None:
         msg = f"law '{law.name}' says nothing of single problems; for --class problem fit beta-binomial"
         raise UsageError(msg)
     if classes == "problem" and any(
@@ -142,15 +144,23 @@ def expected(
         values = law.value(draws, {"samples": k})
         return np.stack([values.mean(axis=0), (values**2).mean(axis=0)], axis=-1)
 
-    if len(samples) <= 2 * _DEGREE:
-        mean, square = moments(samples.astype(np.float64)).T
-    else:
-        # Laws are smooth in log k: a polynomial in it through 97 points is exact to 1e-9 everywhere.
-        span = float(np.log(samples[-1]))
-        nodes = chebpts1(_DEGREE + 1)
-        series = chebfit(nodes, moments(np.exp(span * (nodes + 1) / 2)), _DEGREE)
-        mean, square = chebval(2 * np.log(samples) / span - 1, series)
+    mean, square = (
+        moments(samples.astype(np.float64)).T if law is FORECAST else _smooth(moments, samples)
+    )
     return mean[None], np.sqrt(np.maximum(square - mean**2, 0.0))[None]
+
+
+def _smooth(function: Callable[[FloatArray], FloatArray], samples: NDArray[np.int64]) -> FloatArray:
+    """A function of log k at many k, from shape (K,) to (K, M): given transposed, shape (M, K).
+
+    Laws are smooth in log k: a polynomial in it through 97 points is exact to 1e-9 everywhere.
+    """
+    if len(samples) <= 2 * _DEGREE:
+        return function(samples.astype(np.float64)).T
+    span = float(np.log(samples[-1]))
+    nodes = chebpts1(_DEGREE + 1)
+    series = chebfit(nodes, function(np.exp(span * (nodes + 1) / 2)), _DEGREE)
+    return np.asarray(chebval(2 * np.log(samples) / span - 1, series))
 
 
 def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any]) -> Menu:
@@ -169,7 +179,12 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
     curve = counts.place(problems.n, problems.c)
     value = np.zeros((0, len(shared["samples"])))
     refuse_too_large(len(counts.n), len(shared["samples"]))
-    if group.usable:
+    if group.usable and isinstance(law.rates, Latent):  # an integral for each value: take fewer
+        value = _smooth(
+            lambda k: law.posterior_value(group.theta, counts.n, counts.c, {"samples": k}).T,
+            shared["samples"],
+        )
+    elif group.usable:
         value = law.posterior_value(group.theta, counts.n, counts.c, {"samples": shared["samples"]})
     return over_samples(
         value,

@@ -7,28 +7,28 @@ from numpy.typing import NDArray
 
 from scaling.core.caution import Caution
 from scaling.core.objective import Objective
+from scaling.core.rates import BetaMixture
 from scaling.data.evidence import Counts
-from scaling.fitting import passk
-from scaling.fitting.intervals import bootstrap, held_out
+from scaling.fitting import passk, stopped
+from scaling.fitting.identification import like_a_limit, too_little
+from scaling.fitting.intervals import bootstrap, held_out, leave_one_out
 from scaling.fitting.least_squares import Solution, least_squares
 from scaling.fitting.likelihood import (
     CountLikelihood,
+    canonical,
     fit_counts,
-    limits,
-    log_binomials,
     maximise,
+    one_step,
     profile_interval,
-    without_spread,
+    unbounded,
 )
-from scaling.fitting.plan import Core, Plan, Replicates
+from scaling.fitting.plan import Core, LeftOut, Plan, Refit, Replicates
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
-# Twice the log-likelihood by which a distribution over problems must beat its degenerate limits: the 95%
-# point of half a chi-square with one degree of freedom, as the limits lie on the boundary.
-_EVIDENCE = 2.705543
 _ONE_PROBLEM = "one problem says nothing of how success rates differ between problems."
+_MANY = 40_000_000  # cells of all replicates; beyond this refits take one step
 _UNFELT = 1e-3  # of the rise of a curve: what a parameter must be able to change
 _FLAT = 1e-12  # a curve that rises less than this shows no law
 
@@ -58,58 +58,99 @@ def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> C
     law, p = plan.law, len(plan.law.params)
     weights = counts.multiplicity.astype(float)
     problems = float(weights.sum())
-    best = fit_counts(law, counts)
-    top = float(best.log_likelihood[0])
-    log_likelihood = top + log_binomials(counts)
+    best = fit_counts(law, counts, plan.objective)
+    likelihood = CountLikelihood(law, counts, plan.objective)
+    log_likelihood = likelihood.log_likelihood(law, best.coordinates[0], weights)
     fit = statistics(
-        loss=-log_likelihood,
+        loss=-log_likelihood + likelihood.penalty(best.coordinates[0]),
         log_likelihood=log_likelihood,
         aic=2 * p - 2 * log_likelihood,
         bic=p * float(np.log(problems)) - 2 * log_likelihood,
     )
-    degenerate = limits(counts)
     mean = float(weights @ (counts.c / counts.n) / problems)
-    known = f"Only the mean success rate, {mean:.4g}, is known."
-    if 2 * (top - degenerate.homogeneous) < _EVIDENCE:
-        why = (
-            "the counts do not tell problems apart: one success rate for all explains them as well."
-        )
-        if problems == 1:
-            why = _ONE_PROBLEM
-        elif mean in (0.0, 1.0):
-            why = f"{'every' if mean else 'no'} attempt was right, so how success rates differ cannot be seen."
-        elif counts.n.max() == 1:
-            why = "with one attempt a problem, how success rates differ between problems cannot be seen."
-        return unidentified(f"{why} {known}", fit)
-    if 2 * (top - degenerate.all_or_nothing) < _EVIDENCE:
-        why = "every problem is solved always or never, so how success rates spread in between cannot be seen."
-        return unidentified(f"{why} {known}", fit)
+    why = too_little(law, counts)
+    cautions: list[Caution] = []
+    if not why:
+        top = float(best.log_likelihood[0]) + likelihood.penalty(best.coordinates[0])
+        why = like_a_limit(law, counts, top, plan.objective)
+        if why and plan.objective.prior:
+            text = f"{why} What alpha is, the prior of the objective {plan.objective.name} decides."
+            cautions.append(Caution("prior-decides", text))
+            why = None
+    if why:
+        return unidentified(f"{why} Only the mean success rate, {mean:.4g}, is known.", fit)
     if not best.converged[0]:
         caution = Caution("not-converged", "the likelihood had no maximum within 200 Newton steps.")
         return Core(None, "not-converged", [caution], fit)
-    likelihood = CountLikelihood(law, counts)
+
+    rows = max(plan.interval.replicates, 1)
+    many = likelihood.cost * rows > _MANY
+    each = likelihood.each(best.coordinates[0]) if many else None
 
     def refit(w: FloatArray) -> Replicates:
+        if each is not None:
+            near = one_step(likelihood, w, each, best.coordinates[0])
+            return Replicates(near, np.ones(len(w), dtype=bool), np.zeros(near.shape, dtype=bool))
         found = maximise(likelihood, w, best.coordinates[0])
-        flat = without_spread(counts, w, found)
-        unbounded = np.repeat(flat[:, None], p, axis=1)
-        return Replicates(found.coordinates, found.converged | flat, unbounded)
+        coordinates = canonical(law, found.coordinates)
+        away = unbounded(law, coordinates)
+        return Replicates(coordinates, found.converged | away.any(axis=1), away)
 
-    cautions: list[Caution] = []
-    draws = ends = None
-    if plan.interval.method == "profile":
-        ends = profile_interval(likelihood, weights, best, plan.interval.level)
-    elif plan.interval.method == "percentile":
-        draws, cautions = bootstrap(plan, evidence, counts, refit)
+    profiled = list(range(p)) if plan.interval.method == "profile" else []
+    if (
+        plan.interval.method != "none"
+        and evidence.cluster is None
+        and isinstance(law.rates, BetaMixture)
+    ):
+        # A share that lies at its end on most data: there the bootstrap is not valid, the profile is.
+        profiled = profiled or [i for i, q in enumerate(law.params) if q.sym == law.rates.never]
+    ends = (
+        profile_interval(likelihood, weights, best, plan.interval.level, profiled)
+        if profiled
+        else ()
+    )
+    draws, left_out, noticed = _resampled(plan, evidence, counts, refit)
+    cautions += noticed
+    if many and (draws is not None or left_out is not None):
+        text = (
+            f"with {len(counts.n):,} distinct counts, each resample is refitted by one Newton step from the estimate, "
+            "which gives the same intervals up to terms of the order of one in the number of problems."
+        )
+        cautions.append(Caution("one-step-refits", text))
     fit["held_out_mae"] = held_out(plan, evidence, counts, refit)
-    return Core(best.coordinates[0], "ok", cautions, fit, draws, ends)
+    named = {
+        law.names[i]: (float(low), float(high))
+        for i, (low, high) in zip(profiled, ends, strict=True)
+    }
+    return Core(best.coordinates[0], "ok", cautions, fit, draws, named, left_out)
+
+
+def _resampled(
+    plan: Plan, evidence: Counts, counts: passk.UniqueCounts, refit: Refit
+) -> tuple[Replicates | None, LeftOut | None, list[Caution]]:
+    """The refits that the intervals asked for need."""
+    draws = left_out = None
+    cautions: list[Caution] = []
+    if plan.interval.method in ("percentile", "bca"):
+        draws, cautions = bootstrap(plan, evidence, counts, refit)
+    if plan.interval.method in ("jackknife", "bca"):
+        left_out = leave_one_out(evidence, counts, refit)
+    return draws, left_out, cautions
 
 
 def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
-    """Least squares on the unbiased coverage curve, up to the fewest attempts at any problem."""
-    grid = passk.log_grid(int(counts.n.min()), plan.points)
+    """Least squares on the coverage curve.
+
+    That is unbiased pass@k up to the fewest attempts at any problem; where attempts stop at the first
+    success, Kaplan-Meier coverage from the first success up to the most attempts.
+    """
+    batch = stopped.stopping_batch(counts, evidence.stop_rule, evidence.stop_batch)
+    grid = stopped.grid(counts, batch, plan.points)
     weights = counts.multiplicity / counts.multiplicity.sum()
-    observed = passk.curve(counts, grid, weights)
+    observed = stopped.curve(counts, grid, weights, batch)
+    if batch is not None:
+        seen = observed > 0
+        grid, observed = grid[seen], observed[seen]
     inputs = [grid.astype(float)]
     problem = _ONE_PROBLEM if len(evidence.n) == 1 else no_curve(plan, inputs, observed)
     if problem:
@@ -129,7 +170,10 @@ def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
     table = passk.pass_at_k(counts.n[:, None], counts.c[:, None], grid[None, :])
 
     def refit(w: FloatArray) -> Replicates:
-        curves = passk.mean_of(w / w.sum(axis=1, keepdims=True), table)
+        if batch is None:
+            curves = passk.mean_of(w / w.sum(axis=1, keepdims=True), table)
+        else:  # NaN where a resample has no problem left
+            curves = np.nan_to_num(stopped.curve(counts, grid, w, batch))
         top = curves < 1 if plan.objective.link == "log-log" else curves <= 1
         defined = np.all((curves > 0) & top, axis=1) & (np.ptp(curves, axis=1) > _FLAT)
         out, fitted = np.full((len(w), len(start)), np.nan), np.zeros(len(w), dtype=bool)
@@ -139,14 +183,11 @@ def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
         unbounded[defined] = unfelt(plan, inputs, curves[defined], found.coordinates)
         return Replicates(out, fitted, unbounded)
 
-    cautions: list[Caution] = []
-    draws = None
-    if plan.interval.method == "percentile":
-        draws, cautions = bootstrap(plan, evidence, counts, refit)
+    draws, left_out, cautions = _resampled(plan, evidence, counts, refit)
     fit = statistics(
         loss=float(solution.loss[0]), held_out_mae=held_out(plan, evidence, counts, refit)
     )
-    return Core(start, "ok", cautions, fit, draws)
+    return Core(start, "ok", cautions, fit, draws, left_out=left_out)
 
 
 def no_curve(plan: Plan, inputs: list[FloatArray], value: FloatArray) -> str | None:

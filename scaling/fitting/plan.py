@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scaling.core.caution import Caution
 from scaling.core.law import Law
 from scaling.core.objective import Objective
-from scaling.fitting.result import IntervalSpec, Status
+from scaling.fitting.result import Estimate, IntervalSpec, Status
 
 FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
@@ -32,6 +32,18 @@ class Replicates(NamedTuple):
     coordinates: FloatArray
     fitted: BoolArray
     unbounded: BoolArray
+
+
+class LeftOut(NamedTuple):
+    """Refits with one problem or cluster left out.
+
+    Attributes:
+        coordinates: free coordinates, shape (U, p).
+        multiplicity: how many of the units have this refit, shape (U,).
+    """
+
+    coordinates: FloatArray
+    multiplicity: FloatArray
 
 
 Refit = Callable[[FloatArray], Replicates]
@@ -67,7 +79,9 @@ class Core:
         cautions: what was noticed on the way.
         fit: statistics of the fit.
         draws: bootstrap replicates, or None.
-        ends: profile intervals in free coordinates, shape (p, 2), or None.
+        ends: profile intervals in free coordinates by parameter; infinite where the data set no end.
+        derived: what is reported beside the law's own derived quantities.
+        left_out: refits without one problem (or cluster) each, or None.
     """
 
     coordinates: FloatArray | None
@@ -75,4 +89,6 @@ class Core:
     cautions: list[Caution]
     fit: dict[str, float | None]
     draws: Replicates | None = None
-    ends: FloatArray | None = None
+    ends: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    left_out: LeftOut | None = None
+    derived: Mapping[str, Estimate] = field(default_factory=dict)

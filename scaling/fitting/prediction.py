@@ -5,18 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling.core import registry
 from scaling.core.law import Law
+from scaling.core.tabulated import FORECAST, LAST
 from scaling.data.evidence import Scalar
 from scaling.errors import UsageError
 from scaling.fitting.result import Estimand, FitResult, GroupFit
 
 FloatArray = NDArray[np.float64]
+Method = Literal["law", "forecast"]
 
 _BENCHMARK_CELLS = 20_000_000  # replicates x problems simulated for a benchmark interval
 
@@ -32,6 +34,7 @@ class PredictionRow:
         interval: None where none could be had.
         estimand: which question it answers.
         extrapolated: whether it lies beyond the evidence.
+        method: `law`, or `forecast` where the forecaster answers.
         reason: why estimate or interval are missing.
     """
 
@@ -42,6 +45,7 @@ class PredictionRow:
     estimand: Estimand
     extrapolated: bool
     reason: str | None = None
+    method: Method = "law"
 
     def document(self) -> dict[str, Any]:
         """As it stands in the prediction document, without the group."""
@@ -51,6 +55,7 @@ class PredictionRow:
             "interval": list(self.interval) if self.interval else None,
             "estimand": self.estimand,
             "extrapolated": self.extrapolated,
+            "method": self.method,
         }
         return out | ({"reason": self.reason} if self.reason else {})
 
@@ -98,6 +103,7 @@ class Prediction:
                 "high": r.interval[1] if r.interval else None,
                 "estimand": r.estimand,
                 "extrapolated": r.extrapolated,
+                "method": r.method,
                 "reason": r.reason,
             }
             for r in self.rows
@@ -110,13 +116,18 @@ class Prediction:
         return html
 
 
-def predict(fit: FitResult, inputs: Mapping[str, ArrayLike], estimand: Estimand) -> Prediction:
+def predict(
+    fit: FitResult, inputs: Mapping[str, ArrayLike], estimand: Estimand, beyond: Method = "forecast"
+) -> Prediction:
     """See `FitResult.predict`."""
     law = registry.law(fit.law)
+    if beyond not in ("law", "forecast"):
+        msg = f"beyond the evidence answers the law or the forecast, not {beyond!r}"
+        raise UsageError(msg)
     if estimand not in ("population", "benchmark"):
         msg = f"there is no estimand '{estimand}'; it is population (new problems) or benchmark (these problems)"
         raise UsageError(msg)
-    if estimand == "benchmark" and law.posterior is None:
+    if estimand == "benchmark" and law.rates is None and law is not FORECAST:
         msg = (
             f"law '{law.name}' says nothing of these very problems, so it predicts for the population only; "
             "for the benchmark estimand fit a count law (beta-binomial)"
@@ -135,40 +146,97 @@ def predict(fit: FitResult, inputs: Mapping[str, ArrayLike], estimand: Estimand)
         if bad.size:
             msg = f"{spec.column} must be at least {spec.grid[0]:g} {spec.unit}, not {bad[0]:g}"
             raise UsageError(msg)
+        if law is FORECAST and column.max(initial=0) > LAST:
+            msg = f"a forecast reaches to {LAST:,} {spec.unit}, not to {column.max():,.0f}"
+            raise UsageError(msg)
     at = {spec.column: column for spec, column in zip(law.inputs, columns, strict=True)}
-    rows = [row for group in fit.groups for row in _predict_group(fit, group, law, at, estimand)]
+    rows = [
+        row for group in fit.groups for row in _predict_group(fit, group, law, at, estimand, beyond)
+    ]
     return Prediction(fit, law.output.name, tuple(rows))
 
 
 def _predict_group(
-    fit: FitResult, group: GroupFit, law: Law, at: Mapping[str, FloatArray], estimand: Estimand
+    fit: FitResult,
+    group: GroupFit,
+    law: Law,
+    at: Mapping[str, FloatArray],
+    estimand: Estimand,
+    beyond: Method,
 ) -> list[PredictionRow]:
     settings = [
         {name: _plain(column[i]) for name, column in at.items()}
         for i in range(len(next(iter(at.values()))))
     ]
     first = next(iter(at.values()))
-    beyond = first > group.reach
-    if not group.usable:
-        why_not = group.why_not()
-        return [
-            PredictionRow(group.by, s, None, None, estimand, bool(e), why_not)
-            for s, e in zip(settings, beyond, strict=True)
-        ]
-    estimates: FloatArray = law.value(group.theta, at)
-    draws = None if group.draws is None else law.value(group.draws, at)
-    if estimand == "benchmark":
-        estimates, draws = _benchmark(group, law, at, fit.interval.seed)
-    reason = None if draws is not None else _no_draws(fit)
-    rows = []
-    for i, setting in enumerate(settings):
-        interval = None if draws is None else _quantiles(draws[:, i], fit.interval.level)
-        rows.append(
-            PredictionRow(
-                group.by, setting, float(estimates[i]), interval, estimand, bool(beyond[i]), reason
+    outside = first > group.reach
+    foretold = np.zeros(len(first), dtype=bool)
+    if law is FORECAST:
+        foretold[:] = estimand == "benchmark" or not group.usable
+    elif beyond == "forecast" and group.usable and group.counts is not None and "samples" in at:
+        foretold = outside & (first <= LAST)
+    rows: dict[int, PredictionRow] = {}
+    if foretold.any():
+        found = _forecast(fit, group, first[foretold], estimand)
+        for i, (estimate, interval, reason) in zip(
+            np.flatnonzero(foretold).tolist(), found, strict=True
+        ):
+            rows[i] = PredictionRow(
+                group.by,
+                settings[i],
+                estimate,
+                interval,
+                estimand,
+                bool(outside[i]),
+                reason,
+                "forecast",
             )
-        )
-    return rows
+    own = [i for i in range(len(first)) if not foretold[i]]
+    if own and not group.usable:
+        why_not = group.why_not()
+        for i in own:
+            rows[i] = PredictionRow(
+                group.by, settings[i], None, None, estimand, bool(outside[i]), why_not
+            )
+    elif own:
+        here = {name: column[own] for name, column in at.items()}
+        estimates: FloatArray = law.value(group.theta, here)
+        draws = None if group.draws is None else law.value(group.draws, here)
+        if estimand == "benchmark":
+            estimates, draws = _benchmark(group, law, here, fit.interval.seed)
+        reason = None if draws is not None else _no_draws(fit)
+        method: Method = "forecast" if law is FORECAST else "law"
+        for j, i in enumerate(own):
+            interval = None if draws is None else _quantiles(draws[:, j], fit.interval.level)
+            rows[i] = PredictionRow(
+                *(group.by, settings[i], float(estimates[j]), interval, estimand),
+                *(bool(outside[i]), reason, method),
+            )
+    return [rows[i] for i in range(len(first))]
+
+
+def _forecast(
+    fit: FitResult, group: GroupFit, k: FloatArray, estimand: Estimand
+) -> list[tuple[float | None, tuple[float, float] | None, str | None]]:
+    """Estimate, interval and reason at each k, of the forecaster on the group's own counts."""
+    from scaling.fitting.forecast import forecast
+
+    assert group.counts is not None  # noqa: S101
+    spec = fit.interval
+    found = forecast(
+        group.counts,
+        k,
+        level=spec.level,
+        seed=spec.seed,
+        estimand=estimand,
+        stopped=any(c.code == "success-stopped" for c in group.cautions),
+    )
+    if found.refused:
+        return [(None, None, found.refused)] * len(k)
+    return [
+        (float(e), (float(low), float(high)) if low < high else None, None)
+        for e, low, high in zip(found.estimate, found.low, found.high, strict=True)
+    ]
 
 
 def _benchmark(
@@ -176,7 +244,7 @@ def _benchmark(
 ) -> tuple[FloatArray, FloatArray | None]:
     """Posterior-predictive coverage of these very problems.
 
-    Mean over problems of 1 - B(alpha+c, beta+n-c+k)/B(alpha+c, beta+n-c); the interval draws
+    Mean over problems of 1 - m(n+k, c)/m(n, c) with m(n, c) = E p^c (1-p)^(n-c); the interval draws
     hyperparameters from the bootstrap replicates and then a success rate for every problem.
     """
     counts = group.counts
@@ -193,8 +261,8 @@ def _benchmark(
     problems = np.repeat(np.arange(len(counts.n)), counts.multiplicity)
     draws = []
     for theta in group.draws[rng.permutation(len(group.draws))[:replicates]]:
-        a, b = law.beta_posterior(theta, counts.n, counts.c)
-        log_fail = np.log1p(-np.minimum(rng.beta(a[problems], b[problems]), 1 - 1e-16))
+        rates = law.draw_rates(theta, counts.n[problems], counts.c[problems], rng)
+        log_fail = np.log1p(-np.minimum(rates, 1 - 1e-16))
         draws.append([-np.expm1(x * log_fail).mean() for x in k])
     return estimates, np.array(draws)
 
@@ -249,7 +317,16 @@ def _inverted(
                 )
         rows.append(
             PredictionRow(
-                group.by, at, estimate, interval, "population", bool(found > group.reach), reason
+                *(
+                    group.by,
+                    at,
+                    estimate,
+                    interval,
+                    "population",
+                    bool(found > group.reach),
+                    reason,
+                ),
+                "forecast" if registry.law(fit.law) is FORECAST else "law",
             )
         )
     return Prediction(fit, law.inputs[0].column, tuple(rows))

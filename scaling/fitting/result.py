@@ -12,10 +12,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from scaling.core import registry
 from scaling.core.caution import Caution
-from scaling.core.law import Law
 from scaling.data.evidence import ResourceUse, Scalar
 from scaling.errors import NotUsableError
-from scaling.fitting.passk import UniqueCounts, curve, log_grid
+from scaling.fitting import stopped
+from scaling.fitting.passk import UniqueCounts
 
 if TYPE_CHECKING:
     import os
@@ -50,7 +50,7 @@ class Estimate:
 class IntervalSpec:
     """How the intervals of a result were made."""
 
-    method: Literal["percentile", "profile", "none"]
+    method: Literal["percentile", "bca", "jackknife", "profile", "none"]
     level: float
     replicates: int
     seed: int
@@ -86,6 +86,8 @@ class GroupFit:
         max_n: the most attempts at any problem (the largest input of a curve).
         reach: up to where the fit had evidence; beyond it a prediction is an extrapolation.
         stop_rule: of the log.
+        stop_batch: attempts in a batch, where attempts stop at the first success and coverage is Kaplan and
+            Meier's; None where it is unbiased pass@k.
         model: the one model that made the attempts, None where it has no name or there are several.
         draws: bootstrap replicates of the parameters, shape (D, p) with D <= 1,000, or None.
         resources: use per sample.
@@ -106,6 +108,7 @@ class GroupFit:
     max_n: int
     reach: int
     stop_rule: str | None
+    stop_batch: int | None
     model: str | None
     draws: FloatArray | None
     resources: Mapping[str, ResourceUse]
@@ -160,41 +163,34 @@ class GroupFit:
         return low, high
 
     def observed(self, points: int = 40) -> tuple[FloatArray, FloatArray]:
-        """Unbiased coverage at log-spaced numbers of samples up to the smallest n: (k, coverage).
+        """Coverage at log-spaced numbers of samples: (k, coverage).
 
-        Where the evidence was a curve: its points.
+        Unbiased pass@k up to the smallest n; where attempts stop at the first success, Kaplan-Meier coverage
+        up to the largest; where the evidence was a curve, its points.
         """
         if self.counts is None:
             if self.points is None:
                 return np.empty(0), np.empty(0)
             return next(iter(self.points[0].values())), self.points[1]
-        k = log_grid(int(self.counts.n.min()), points)
-        return k.astype(np.float64), curve(
-            self.counts, k, self.counts.multiplicity / self.n_problems
-        )
+        k = stopped.grid(self.counts, self.stop_batch, points)
+        share = self.counts.multiplicity / self.n_problems
+        return k.astype(np.float64), stopped.curve(self.counts, k, share, self.stop_batch)
 
     def posterior(self, draws: int, seed: int = 0) -> FloatArray:
         """Draws of the success rate of each problem given its own counts, shape (draws, U).
 
-        Columns are the distinct (n, c) of `counts`; the Beta posterior at the fitted parameters
-        (empirical Bayes).
+        Columns are the distinct (n, c) of `counts`; the posterior at the fitted parameters (empirical
+        Bayes).
 
         Raises:
             UsageError: for a law that says nothing of single problems.
             NotUsableError: for a group without parameters.
         """
-        a, b = self.posterior_parameters()
-        return np.random.default_rng(seed).beta(a, b, size=(draws, len(a)))
-
-    def posterior_parameters(self) -> tuple[FloatArray, FloatArray]:
-        """Parameters of the Beta posterior for each distinct (n, c), each of shape (U,)."""
-        model: Law = registry.law(self.law)
-        n, c = (
-            (self.counts.n, self.counts.c)
-            if self.counts is not None
-            else (np.empty(0), np.empty(0))
-        )
-        return model.beta_posterior(self.theta, n, c)
+        model, rng = registry.law(self.law), np.random.default_rng(seed)
+        empty = np.empty(0)
+        n, c = (empty, empty) if self.counts is None else (self.counts.n, self.counts.c)
+        rates = model.draw_rates(self.theta, np.tile(n, draws), np.tile(c, draws), rng)
+        return rates.reshape(draws, len(n))
 
 
 @dataclass(frozen=True)
@@ -224,12 +220,20 @@ class FitResult:
         """Whether any group can answer."""
         return any(g.usable for g in self.groups)
 
-    def predict(self, *, estimand: Estimand = "population", **inputs: ArrayLike) -> Prediction:
-        """The law's output at settings of its inputs, for each group.
+    def predict(
+        self,
+        *,
+        estimand: Estimand = "population",
+        beyond: Literal["forecast", "law"] = "forecast",
+        **inputs: ArrayLike,
+    ) -> Prediction:
+        """The output at settings of the inputs, for each group.
 
         Args:
             estimand: `population` (new problems like these) or `benchmark` (these problems, new samples;
-                count laws only).
+                count laws and the forecast only).
+            beyond: who answers for more samples than the log has evidence for: the forecaster
+                (`scaling.fitting.forecast`), where counts of problems are known, or the law itself.
             inputs: for example `samples=[1, 10, 100]`.
 
         Raises:
@@ -237,7 +241,7 @@ class FitResult:
         """
         from scaling.fitting import prediction
 
-        return prediction.predict(self, inputs, estimand)
+        return prediction.predict(self, inputs, estimand, beyond)
 
     def target(self, value: float) -> Prediction:
         """The smallest number of samples at which the law reaches `value`, for each group."""

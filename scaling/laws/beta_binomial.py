@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import sympy as sp
-from sympy.codegen.cfunctions import expm1
 
-from scaling.core.law import (
-    ATTEMPTS,
-    SUCCESSES,
-    Derived,
-    FloatArray,
-    Input,
-    Law,
-    Output,
-    Param,
-    Reference,
-)
+from scaling.core.law import Derived, FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.rates import Beta, BetaMixture
 from scaling.core.support import POSITIVE
-from scaling.core.symbolic import log_beta_ratio, log_rising
+from scaling.core.symbolic import log_rising
 
 k = Input("k", column="samples", unit="attempts")
 alpha = Param(
@@ -33,11 +23,7 @@ beta = Param(
     "weight of failures; the mean success rate is alpha/(alpha+beta)",
     typical=(0.5, 60.0),
 )
-
-
-def _coverage(successes: sp.Expr, failures: sp.Expr) -> sp.Expr:
-    # 1 - B(alpha, beta + k) / B(alpha, beta)
-    return -expm1(log_beta_ratio(successes, failures, k.sym))
+RATES = BetaMixture((Beta(sp.Integer(1), alpha.sym, beta.sym),))
 
 
 def guess(n: FloatArray, c: FloatArray, multiplicity: FloatArray) -> FloatArray:
@@ -46,16 +32,19 @@ def guess(n: FloatArray, c: FloatArray, multiplicity: FloatArray) -> FloatArray:
     return np.array([[size, size * (1 - mean) / mean] for size in (0.05, 0.3, 1.0)])
 
 
-_alpha, _beta, _n, _c = alpha.sym, beta.sym, ATTEMPTS, SUCCESSES
-
 LAW = Law(
     name="beta-binomial",
     meaning="success rates of problems follow Beta(alpha, beta); coverage 1 - B(alpha, beta+k)/B(alpha, beta)",
     inputs=(k,),
     params=(alpha, beta),
     output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
-    expression=_coverage(_alpha, _beta),
-    objectives=("likelihood",),
+    expression=RATES.coverage(k.sym),
+    objectives=(
+        "likelihood",
+        "penalised-likelihood",
+        "censored-likelihood",
+        "penalised-censored-likelihood",
+    ),
     guess={"counts": guess},
     claims=("increasing", "concave", "bounded"),
     references=(
@@ -70,10 +59,20 @@ LAW = Law(
             "2502.17578",
         ),
     ),
-    counts=log_rising(_alpha, _c) + log_rising(_beta, _n - _c) - log_rising(_alpha + _beta, _n),
-    posterior=_coverage(_alpha + _c, _beta + _n - _c),
-    posterior_beta=(_alpha + _c, _beta + _n - _c),
+    rates=RATES,
     derived=(
-        Derived("pass_at_1", "mean success rate, alpha/(alpha+beta)", _alpha / (_alpha + _beta)),
+        Derived(
+            "pass_at_1", "mean success rate, alpha/(alpha+beta)", alpha.sym / (alpha.sym + beta.sym)
+        ),
+        Derived(
+            "tail_exponent",
+            "failure falls as tail_prefactor k^-tail_exponent for many samples",
+            alpha.sym,
+        ),
+        Derived(
+            "tail_prefactor",
+            "Gamma(alpha+beta)/Gamma(beta)",
+            sp.exp(log_rising(beta.sym, alpha.sym)),
+        ),
     ),
 )

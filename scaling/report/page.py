@@ -17,7 +17,9 @@ from scaling import plots
 from scaling._version import __version__
 from scaling.core.files import ensure_writable, write_text
 from scaling.core.registry import law as find_law
+from scaling.core.tabulated import Tabulated
 from scaling.errors import NotUsableError, UsageError
+from scaling.report import comparison
 from scaling.report.formula import mathml
 from scaling.report.html import Cell, Markup, escape, interval, items, number, percent, table
 
@@ -50,7 +52,7 @@ def write(
 
     Args:
         path: where to; the file is replaced whole.
-        fits: one fit, or several.
+        fits: one fit, or several; those of the same data and groups are also compared.
         allocation: budgets made from them.
         title: the page's title; by default it names the laws.
 
@@ -80,12 +82,16 @@ def render(
     if not results and allocation is None:
         raise UsageError("a report needs a fit or an allocation; give fits=..., allocation=...")
     if title is None:
-        laws = " and ".join(dict.fromkeys(fit.law for fit in results))
-        title = f"Scaling report: {laws}" if laws else "Compute budgets"
+        laws = list(dict.fromkeys(fit.law for fit in results))
+        named = " and ".join(laws) if len(laws) < 3 else f"{len(laws)} laws"
+        title = f"Scaling report: {named}" if laws else "Compute budgets"
     charts = _Charts()
     sections = [_head(title, results, allocation)]
     if allocation is not None:
         sections.append(_budgets(allocation, charts))
+    sections += [
+        comparison.section(family, charts.figure) for family in comparison.families(results)
+    ]
     sections += [_fit(fit, charts) for fit in results]
     sections.append(_assumptions(results, allocation))
     sections.append(_reproduce(results, allocation))
@@ -187,7 +193,7 @@ def _head(title: str, fits: Sequence[FitResult], allocation: Allocation | None) 
     samples = sum(group.n_samples for fit in fits[:1] for group in fit.groups)
     data = (
         f'<p class="soft">{number(samples)} attempts on {number(problems)} problems '
-        f"(counted once per group), {len(fits[0].groups)} groups.</p>"
+        f"(counted once per group), {len(fits[0].groups)} group{'s' * (len(fits[0].groups) != 1)}.</p>"
         if fits
         else ""
     )
@@ -317,21 +323,25 @@ def _certificate(allocation: Allocation) -> str:
 def _fit(fit: FitResult, charts: _Charts) -> str:
     law = find_law(fit.law)
     used = [group for group in fit.groups if group.usable]
+    tabulated = isinstance(law, Tabulated)
     parts = [
         f"<section><h2>Law: {escape(fit.law)}</h2>",
         f"<p>{escape(law.meaning[:1].upper() + law.meaning[1:])}.</p>",
-        f'<div class="formula">{mathml(law)}</div>',
-        items(
-            Markup(f"<code>{escape(param.symbol)}</code> {escape(param.meaning)}")
-            for param in law.params
-        ),
-        _data_line(fit),
     ]
+    if not tabulated:
+        parts.append(f'<div class="formula">{mathml(law)}</div>')
+        parts.append(
+            items(
+                Markup(f"<code>{escape(param.symbol)}</code> {escape(param.meaning)}")
+                for param in law.params
+            )
+        )
+    parts.append(_data_line(fit))
     try:
         parts.append(charts.figure(plots.coverage(fit)))
     except NotUsableError as error:
         parts.append(f"<p>{escape(str(error))}</p>")
-    parts.append(_parameters(fit))
+    parts.append(_values(fit) if tabulated else _parameters(fit))
     if used:
         parts.append(_quality(fit))
     parts.append(_cautions([(_name(group, fit.bins), group.cautions) for group in fit.groups]))
@@ -345,6 +355,8 @@ def _data_line(fit: FitResult) -> str:
     how = f"objective {fit.objective}" + (f", preset {fit.preset}" if fit.preset else "")
     if spec.method == "none":
         how += "; no intervals were asked for"
+    elif isinstance(find_law(fit.law), Tabulated):
+        how += f"; {spec.level:.0%} prediction intervals, seed {spec.seed}"
     else:
         how += f"; {spec.level:.0%} intervals by {spec.method}"
         if spec.replicates:
@@ -368,7 +380,7 @@ def _key(
 
 
 def _parameters(fit: FitResult) -> str:
-    columns = list(dict.fromkeys(name for group in fit.groups for name in group.by))
+    columns = _columns(fit)
     names = list(
         dict.fromkeys(name for group in fit.groups for name in (*group.params, *group.derived))
     )
@@ -377,7 +389,7 @@ def _parameters(fit: FitResult) -> str:
         row: list[Cell] = _key(group, columns, fit.bins)
         for name in names:
             estimate = group.params.get(name) or group.derived.get(name)
-            row.append(_estimate(estimate))
+            row.append(_estimate(estimate, wanted=fit.interval.method != "none"))
         rows.append([*row, "" if group.usable else group.status])
     head = [*columns, *(name.replace("_", " ") for name in names), ""]
     numeric = range(len(columns), len(columns) + len(names))
@@ -389,19 +401,87 @@ def _parameters(fit: FitResult) -> str:
     return f"<h3>Parameters</h3>{table(head, rows, numeric)}{note}"
 
 
-def _estimate(estimate: Any) -> Cell:
+def _estimate(estimate: Any, *, wanted: bool) -> Cell:
     if estimate is None or estimate.estimate is None:
         return None
-    text = escape(number(estimate.estimate))
-    if estimate.interval is not None:
-        text += f' <span class="soft">{escape(interval(estimate.interval))}</span>'
-    if getattr(estimate, "at_bound", False):
+    text = _short(estimate.estimate)
+    if estimate.at_bound:
         text += " <b>at the bound</b>"
+    if estimate.interval is not None:
+        low, high = map(_short, estimate.interval)
+        text += f' <span class="ends">[{low}, {high}]</span>'
+    elif wanted:
+        text += ' <span class="ends">no interval</span>'
     return Markup(text)
 
 
+def _short(value: float) -> str:
+    """A parameter, which may be out by orders of magnitude: no more than ten characters."""
+    return number(value) if abs(value) < 1e5 else f"{value:.4g}"
+
+
+def _values(fit: FitResult) -> str:
+    """Coverage at powers of ten, for a law that is known by its values alone."""
+    columns = _columns(fit)
+    last = 10 * max((group.max_n for group in fit.groups), default=1)
+    at = 10 ** np.arange(len(str(last)), dtype=np.int64)
+    rows: list[list[Cell]] = []
+    for group in fit.groups:
+        row: list[Cell] = _key(group, columns, fit.bins)
+        if not group.usable:
+            rows.append([*row, *("" for _ in at), group.status])
+            continue
+        curve, band = group.curve(at), group.band(at, fit.interval.level)
+        for i, k in enumerate(at.tolist()):
+            if not np.isfinite(curve[i]):
+                row.append(None)
+                continue
+            text = percent(float(curve[i]))
+            if band is not None:
+                ends = (float(band[0][i]), float(band[1][i]))
+                text += f' <span class="ends">{interval(ends, share=True)}</span>'
+            text += ' <span class="ends"><b>beyond the log</b></span>' * (k > group.reach)
+            row.append(Markup(text))
+        rows.append([*row, ""])
+    head = [*columns, *(f"{k:,}" for k in at.tolist()), ""]
+    return (
+        f"<h3>Coverage by samples per problem</h3>"
+        f"{table(head, rows, range(len(columns), len(head) - 1))}"
+        f'<p class="soft">In brackets: {fit.interval.level:.0%} prediction intervals.</p>'
+        f"{_members(fit)}"
+    )
+
+
+def _members(fit: FitResult) -> str:
+    """The models that a forecast weighs."""
+    columns = _columns(fit)
+    rows: list[list[Cell]] = []
+    for group in fit.groups:
+        key = _key(group, columns, fit.bins)
+        for name, weight in group.derived.items():
+            member = name.removeprefix("weight_")
+            if member == name or weight.estimate is None:
+                continue
+            error = group.derived.get(f"backtest_error_{member}")
+            shown = None if error is None or error.estimate is None else f"{error.estimate:.4f}"
+            rows.append([*key, member.replace("-", " "), percent(weight.estimate), shown])
+            key = [""] * len(columns)
+    if not rows:
+        return ""
+    head = [*columns, "member", "weight", "error in the backtest"]
+    return (
+        f"<h3>What the forecast weighs</h3>{table(head, rows, (len(head) - 2, len(head) - 1))}"
+        '<p class="soft">The backtest forecasts this very log from a tenth of its attempts; its '
+        "error is the root mean square in coverage.</p>"
+    )
+
+
+def _columns(fit: FitResult) -> list[str]:
+    return list(dict.fromkeys(name for group in fit.groups for name in group.by))
+
+
 def _quality(fit: FitResult) -> str:
-    columns = list(dict.fromkeys(name for group in fit.groups for name in group.by))
+    columns = _columns(fit)
     head = [*columns, "problems", "attempts", "most per problem", *_ERRORS.values()]
     rows: list[list[Cell]] = [
         [
@@ -453,7 +533,12 @@ def _assumptions(fits: Sequence[FitResult], allocation: Allocation | None) -> st
             "the likelihood of their counts. They answer for new problems like these, and say "
             "nothing of a change in the traffic or in the model."
         )
-        lines.append("Curves end with the evidence of the log.")
+        lines.append(
+            "Dashed curves go beyond the evidence of the log. Of the intervals there, only the "
+            "forecast's is made for it; those of a law hold if the law does."
+            if any(fit.law == plots.FORECAST for fit in fits)
+            else "Curves end with the evidence of the log."
+        )
     if allocation is not None:
         if allocation.ladder.maximise == "coverage":
             lines.append(
@@ -467,10 +552,10 @@ def _assumptions(fits: Sequence[FitResult], allocation: Allocation | None) -> st
 
 
 def _reproduce(fits: Sequence[FitResult], allocation: Allocation | None) -> str:
-    lines = []
-    for i, fit in enumerate(fits, 1):
-        name = "fit.json" if len(fits) == 1 else f"fit{i}.json"
-        lines.append(f"{_fit_command(fit)} -o {name}")
+    names = ["fit.json"] if len(fits) == 1 else [f"fit{i + 1}.json" for i in range(len(fits))]
+    lines = [f"{_fit_command(fit)} -o {name}" for fit, name in zip(fits, names, strict=True)]
+    if fits and allocation is None:
+        lines.append(f"scaling report {' '.join(names)} -o report.html")
     if allocation is not None and allocation.limits:
         limits = " ".join(
             f"--limit {limit.resource}:{limit.scope}={_exact(limit.amount)}"
@@ -489,7 +574,7 @@ def _reproduce(fits: Sequence[FitResult], allocation: Allocation | None) -> str:
 def _fit_command(fit: FitResult) -> str:
     import shlex
 
-    columns = list(dict.fromkeys(name for group in fit.groups for name in group.by))
+    columns = _columns(fit)
     words = ["scaling", "fit", "SWEEP", "--law", fit.law, "--by", ",".join(columns) or "none"]
     for column, cuts in fit.bins.items():
         words += ["--bins", f"{column}={','.join(map(_exact, cuts))}"]

@@ -40,6 +40,8 @@ KNOBS = {
     "verifications": "n_verifications",
 }
 """Action columns of a menu whose field in the table has another name; the rest keep theirs."""
+ORACLE = "oracle"
+"""The verifier that coverage assumes: it accepts every right answer and no other."""
 UNKNOWN_MODEL = "unknown"
 """Written where the log names no model: the schema asks every action that runs one for its name."""
 MOST_ROWS = 20_000
@@ -422,14 +424,17 @@ def _action(columns: Mapping[str, Any]) -> dict[str, Any]:
     n = int(values.pop("samples", 1))
     model = values.pop("model", None) or UNKNOWN_MODEL
     strategy = values.pop("strategy", None)
+    stop = values.pop("stop_rule", "none")
     if strategy == "abstain" or n == 0:
         return {"strategy": "abstain", "model": None, "n_samples": 0}
     action = {"strategy": strategy or ("single" if n == 1 else "best_of_n"), "model": model}
     action["n_samples"] = n
     for name, value in values.items():
         action[KNOBS.get(name, name)] = None if value == "" else value
-    if strategy is None and n > 1:
-        action["stop_rule"] = {"kind": "none"}
+    if n > 1 and (strategy is None or stop != "none"):
+        action["stop_rule"] = {"kind": stop}
+    if stop == "first_accepted":
+        action.setdefault("verifier_model", ORACLE)
     return action
 
 
@@ -448,7 +453,8 @@ def _refuse_foreign_actions(menu: Menu) -> None:
             )
         from jsonschema import Draft202012Validator
 
-        validator = Draft202012Validator(fields[field])
+        allowed_by = fields[field]["properties"]["kind"] if field == "stop_rule" else fields[field]
+        validator = Draft202012Validator(allowed_by)
         for value in dict.fromkeys(_scalar(each) for each in values):
             allowed = value == "" or validator.is_valid(value)
             if not allowed:

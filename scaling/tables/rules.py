@@ -274,6 +274,20 @@ def _ladder_value(document: Document) -> Problems:
                 yield f"{where}[{i}]", f"the value falls from {low!r} to {high!r}."
 
 
+@_check("oracle-unmarked")
+def _oracle_unmarked(document: Document) -> Problems:
+    """Coverage counts a query as solved when any sample is right, so something must recognise it."""
+    if document["objective"]["maximise"] != "coverage":
+        return
+    for where, entry in _entries(document):
+        several = entry["action"]["n_samples"] > 1
+        if several and entry["expected"].get("assumes_oracle_verifier") is not True:
+            yield (
+                f"{where}.expected",
+                "coverage of several samples without assumes_oracle_verifier.",
+            )
+
+
 @_check("ladder-marginal", guarantee="ladder_concave")
 def _ladder_marginal(document: Document) -> Problems:
     """A marginal is the value gained over the rung before, per unit of the priced resource.

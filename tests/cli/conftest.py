@@ -19,7 +19,7 @@ def run() -> Run:
     """The real command, in this process; standard output and error apart."""
 
     def invoke(*args: Any, stdin: bytes | str | None = None) -> Result:
-        return CliRunner().invoke(
+        return CliRunner(env={"COLUMNS": "120"}).invoke(
             main, [str(a) for a in args], input=stdin, prog_name="scaling", catch_exceptions=False
         )
 

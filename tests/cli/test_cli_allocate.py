@@ -409,3 +409,44 @@ def test_lookup_of_the_unknown_is_the_fallback(run, table: Path, features: list[
     found = document(run("table", "lookup", table, *features, "--json"))
     assert found["row_id"] is None
     assert "level" in found["reason"]
+
+
+def test_flops_come_from_the_shape_of_the_model(run, fit: Path) -> None:
+    shape = ("--parameters", 8e9, "--layers", 32, "--width", 4096, "--input-tokens", 300)
+    done = run("allocate", fit, "--budget", 2e13, "--unit", "flops", *shape, "--json")
+    table = document(done)
+    rung = table["rows"][0]["ladder"][0]
+    samples, tokens = rung["action"]["n_samples"], 100
+    prompt = 2 * 8e9 * 300 + 2 * 32 * 4096 * 300 * 301
+    sample = 2 * 8e9 * tokens + 2 * 32 * 4096 * tokens * (tokens + 1 + 2 * 300)
+    used = rung["expected"]["resources"]["flops"]["mean"]
+    assert used == pytest.approx(prompt + samples * sample, rel=1e-12)
+    (limit,) = table["objective"]["constraints"]
+    assert limit["realised"] <= 2e13
+
+
+def test_flops_without_a_shape_name_the_flags(run, fit: Path) -> None:
+    done = run("allocate", fit, "--budget", 2e13, "--unit", "flops")
+    assert done.exit_code == 2
+    assert "--parameters, --layers, --width" in done.stderr
+    done = run("allocate", fit, "--budget", 2e13, "--unit", "flops", "--parameters", 8e9)
+    assert done.exit_code == 2
+    assert "--layers" in done.stderr
+
+
+def test_stopping_at_success_buys_more_for_the_same_budget(run, fit: Path) -> None:
+    plain = document(run("allocate", fit, *BUDGET, "--json"))
+    stopped = document(run("allocate", fit, *BUDGET, "--until-success", "--json"))
+    value = [t["objective"]["certificate"]["value"] for t in (plain, stopped)]
+    assert value[1] > value[0] + 0.02
+    (limit,) = stopped["objective"]["constraints"]
+    assert limit["realised"] <= 800
+    assert {r["action"]["stop_rule"]["kind"] for r in stopped["rows"]} == {"first_accepted"}
+    assert "until one is right" in run("allocate", fit, *BUDGET, "--until-success").stdout
+
+
+def test_who_is_funded_is_said_where_doing_nothing_is_on_offer(run, levels: Path) -> None:
+    options = ("--class", "problem", "--budget", 100, "--unit", "tokens", "--allow-skip")
+    done = run("allocate", levels, *options)
+    assert done.exit_code == 0, done.output
+    assert "of 80 classes" in done.stdout

@@ -250,7 +250,7 @@ def test_predict_marks_what_lies_beyond_the_evidence(run, fit: Path) -> None:
     assert [r["extrapolated"] for r in rows] == [False, False, True]
     assert all(r["interval"][0] < r["estimate"] < r["interval"][1] for r in rows)
     said = run("predict", fit, "--at", "samples=1,30,31").stdout
-    assert said.count("extrapolated") == 3  # one a group, and the note
+    assert said.count("extrapolated by forecast") == 2  # one a group
 
 
 def test_predict_target_is_where_the_law_reaches_it(run, fit: Path) -> None:

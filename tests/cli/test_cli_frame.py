@@ -16,7 +16,23 @@ from scaling.cli import main
 from scaling.errors import InputError
 
 ROOT = str(Path(scaling.__file__).parent.parent)
-COMMANDS = ["describe", "fit", "predict", "allocate", "table", "laws", "schema", "demo"]
+COMMANDS = [
+    "describe",
+    "drift",
+    "overlay",
+    "fit",
+    "predict",
+    "compare",
+    "backtest",
+    "plan",
+    "ask",
+    "allocate",
+    "table",
+    "report",
+    "laws",
+    "schema",
+    "demo",
+]
 HEAVY = {"jax", "pandas", "scipy", "sympy", "duckdb", "altair"}
 
 

@@ -110,3 +110,19 @@ def test_demo_refuses_a_folder_that_cannot_be(run, tmp_path: Path) -> None:
     done = run("demo", tmp_path / "file" / "demo")
     assert done.exit_code == 2
     assert "Cannot make the folder" in done.stderr
+
+
+def test_forecast_is_listed_without_its_knots(run) -> None:
+    assert "\n forecast " in run("laws").stdout
+    said = run("laws", "forecast").stdout
+    assert "from c(1) to c(1000000)" in said
+    assert "c(10)" not in said
+    assert "--law forecast" in said
+    record = json.loads(run("laws", "forecast", "--json").stdout)
+    assert record["formula"] is None
+
+
+def test_formula_is_drawn_and_given_in_latex(run) -> None:
+    said = run("laws", "beta-mixture").stdout
+    assert "(1 - w)⋅⎜1 - " in said
+    assert r"LaTeX       \mathrm{coverage}(k) = w \left(1 - " in said

@@ -40,7 +40,7 @@ def test_not_identified(sweep_of, case, law):
     document = json.loads(fit.to_json())
     assert document["groups"][0]["params"][next(iter(group.params))]["estimate"] is None
     assert scaling.FitResult.from_json(fit.to_json()).to_json() == fit.to_json()
-    for row in (*fit.predict(samples=[1, 5]).rows, *fit.target(0.5).rows):
+    for row in (*fit.predict(samples=1).rows, *fit.target(0.5).rows):
         assert row.estimate is None
         assert "not-identified" in row.reason
     with pytest.raises(NotUsableError, match="not-identified"):
@@ -150,7 +150,7 @@ def test_pooled_models_are_said(sweep_of):
     [
         ({"law": "beta"}, "Did you mean 'beta-binomial'|the laws are"),
         ({"objective": "cov"}, "accepts likelihood"),
-        ({"interval": "bca"}, "percentile, profile or none"),
+        ({"interval": "wald"}, "percentile, bca, jackknife, profile or none"),
         ({"level": 95}, "between 0 and 1"),
         ({"replicates": 3}, "between 40"),
         ({"seed": -1}, "from 0 on"),

@@ -9,11 +9,11 @@ from scipy.stats import betabinom
 
 from scaling.core import registry
 from scaling.fitting import passk
+from scaling.fitting.identification import limits
 from scaling.fitting.least_squares import least_squares, solve_small
 from scaling.fitting.likelihood import (
     CountLikelihood,
     fit_counts,
-    limits,
     log_binomials,
     maximise,
     profile_interval,
@@ -118,14 +118,12 @@ def test_limits_are_the_limits_of_the_likelihood():
     counts = passk.unique_counts([10, 10, 10, 10], [0, 10, 0, 10])
     likelihood = CountLikelihood(BB, counts)
     w = counts.multiplicity.astype(float)[None]
-    found = limits(counts)
-    assert likelihood.value(BB.free([[1e9, 1e9]]), w)[0] == pytest.approx(
-        found.homogeneous, abs=1e-5
-    )
+    homogeneous, all_or_nothing = (limit.log_likelihood for limit in limits(BB, counts))
+    assert likelihood.value(BB.free([[1e9, 1e9]]), w)[0] == pytest.approx(homogeneous, abs=1e-5)
     assert likelihood.value(BB.free([[1e-9, 1e-9]]), w)[0] == pytest.approx(
-        found.all_or_nothing, abs=1e-6
+        all_or_nothing, abs=1e-6
     )
-    assert limits(passk.unique_counts([10, 10], [3, 10])).all_or_nothing == -np.inf
+    assert limits(BB, passk.unique_counts([10, 10], [3, 10]))[1].log_likelihood == -np.inf
 
 
 def test_likelihood_never_exceeds_its_supremum_near_the_homogeneous_limit():
@@ -138,8 +136,9 @@ def test_likelihood_never_exceeds_its_supremum_near_the_homogeneous_limit():
         BB.free(np.column_stack([size * mean, size * (1 - mean)])),
         np.broadcast_to(counts.multiplicity.astype(float), (40, len(counts.n))),
     )
-    assert (values <= limits(counts).homogeneous + 1e-9).all()
-    assert values[-1] == pytest.approx(limits(counts).homogeneous, abs=1e-6)
+    homogeneous = limits(BB, counts)[0].log_likelihood
+    assert (values <= homogeneous + 1e-9).all()
+    assert values[-1] == pytest.approx(homogeneous, abs=1e-6)
 
 
 def test_profile_interval_by_definition(counts):

@@ -24,7 +24,7 @@ def fit():
 
 def test_population_prediction_is_the_law(fit):
     alpha, beta = fit.groups[0].theta
-    rows = fit.predict(samples=[1, 10, 100]).rows
+    rows = fit.predict(samples=[1, 10, 100], beyond="law").rows
     for row, k in zip(rows, (1, 10, 100), strict=True):
         assert row.estimate == pytest.approx(
             1 - np.exp(betaln(alpha, beta + k) - betaln(alpha, beta)), rel=1e-10
@@ -153,7 +153,8 @@ def test_prediction_document(fit):
 
 
 def test_frames_and_html(fit):
-    assert list(fit.to_frame()["parameter"]) == ["alpha", "beta", "pass_at_1"]
+    names = ["alpha", "beta", "pass_at_1", "tail_exponent", "tail_prefactor"]
+    assert list(fit.to_frame()["parameter"]) == names
     assert len(fit.predict(samples=[1, 2]).to_frame()) == 2
     assert "<table" in fit._repr_html_()
     assert "<table" in fit.predict(samples=1)._repr_html_()
@@ -162,7 +163,8 @@ def test_frames_and_html(fit):
 def test_posterior_draws_have_the_posterior_mean(fit):
     group = fit.groups[0]
     draws = group.posterior(4000, seed=1)
-    a, b = group.posterior_parameters()
+    (alpha, beta), (n, c) = group.theta, group.counts[:2]
+    a, b = alpha + c, beta + n - c
     np.testing.assert_allclose(draws.mean(axis=0), a / (a + b), atol=0.01)
 
 

@@ -85,6 +85,7 @@ MUTATIONS = {
     "resource-negative": _set("fallback", "expected", "resources", "tokens", "mean", -1),
     "ladder-order": _swap_rungs,
     "ladder-value": _level_rung,
+    "oracle-unmarked": _set("rows", 2, "ladder", 1, "expected", "assumes_oracle_verifier", False),
     "ladder-marginal": _halve_marginal,
     "ladder-concave": _convex,
     "row-marginal": _set("rows", 2, "marginal", 0.5),
