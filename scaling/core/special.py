@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray = NDArray[np.float64]
 
-_CELLS = 30_000  # terms of a sum evaluated together
+_CELLS = 16_000  # terms of a sum evaluated together
 _STIRLING = 24.0  # from here on the series below is exact to float64
 
 

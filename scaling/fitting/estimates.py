@@ -44,7 +44,7 @@ def estimates(
                 # Where a few replicates ran off, the spread is in the interval, not in their mean square.
                 spread = float(draws.std())
                 se = spread if spread <= ends[1] - ends[0] else None
-        if name in core.ends:
+        if name in core.ends and plan.interval.method != "none":
             bound = law.params[i].support.bound
             low, high = core.ends[name]
             ends = (

@@ -31,6 +31,7 @@ from scaling.fitting.objectives import (
 )
 from scaling.fitting.plan import Core, Plan, Progress
 from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems, Status
+from scaling.fitting.slope import effective_slope
 from scaling.fitting.stopped import curve, error_grid, stopping_batch
 
 if TYPE_CHECKING:
@@ -249,30 +250,51 @@ def _group(plan: Plan, core: Core, *, cautions: list[Caution], **rest: Any) -> G
     law = plan.law
     names = [*law.names, *(d.name for d in law.derived)]
     empty = {name: Estimate(None) for name in names}
-    params, fit = empty, core.fit
+    params, fit, derived = empty, core.fit, dict(core.derived)
+    draws = None if core.draws is None else law.bound(core.draws.coordinates[:KEPT_DRAWS])
     if core.coordinates is not None:
         theta = law.bound(core.coordinates)
         params = estimates(plan, core, theta, cautions)
         fit = fit | _errors(law, theta, rest["counts"], rest["points"], rest["stop_batch"])
         cautions = cautions + [Caution(f.code, f.message) for f in law.flagged(theta)]
-        cautions += _zero_mass(law, params)
+        cautions += _zero_mass(law, core, params)
+        if law is not FORECAST and rest["counts"] is not None:
+            derived["effective_slope"] = _slope(plan, theta, draws, rest["reach"])
     return GroupFit(
         law=law.name,
         params={n: params[n] for n in law.names},
-        derived={d.name: params[d.name] for d in law.derived} | dict(core.derived),
+        derived={d.name: params[d.name] for d in law.derived} | derived,
         fit=fit,
-        draws=None if core.draws is None else law.bound(core.draws.coordinates[:KEPT_DRAWS]),
+        draws=draws,
         status=core.status,
         cautions=tuple(dict.fromkeys(cautions)),
         **rest,
     )
 
 
-def _zero_mass(law: Law, params: Mapping[str, Estimate]) -> list[Caution]:
+def _slope(plan: Plan, theta: FloatArray, draws: FloatArray | None, reach: int) -> Estimate:
+    """The exponent that the curve shows where the log ends, which is not that of its tail."""
+    value = float(effective_slope(plan.law, theta, [reach])[0])
+    if not np.isfinite(value):  # the curve has come to one
+        return Estimate(None)
+    spread = np.empty(0) if draws is None else effective_slope(plan.law, draws, [reach])[:, 0]
+    if not len(spread) or not np.isfinite(spread).all():
+        return Estimate(value)
+    level = plan.interval.level
+    low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
+    interval = (float(low), float(high)) if low < high else None
+    return Estimate(value, interval, float(spread.std()) if interval else None)
+
+
+def _zero_mass(law: Law, core: Core, params: Mapping[str, Estimate]) -> list[Caution]:
     if not isinstance(law.rates, BetaMixture) or law.rates.never is None:
         return []
     name = str(law.rates.never)
     interval = params[name].interval
+    if name in core.ends:
+        support = law.params[law.names.index(name)].support
+        low, high = (float(support.bound(end)) for end in core.ends[name])
+        interval = low, high
     if interval is None or interval[0] > 0:
         return []
     text = (

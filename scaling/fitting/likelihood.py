@@ -7,7 +7,7 @@ distinct (n, c) only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from scaling.core.law import Law
 from scaling.core.objective import OBJECTIVES, Objective
-from scaling.core.rates import Latent
+from scaling.core.rates import BetaMixture, Latent
 from scaling.core.special import log_choose
 from scaling.core.support import EDGE
 from scaling.fitting.least_squares import solve_small
@@ -28,7 +28,7 @@ FARTHEST = EDGE  # free coordinates beyond this are at their bound
 _FARTHEST_OF_INTEGRALS = float(np.log(1e6))  # beyond this, a quadrature has too few digits left
 _NEAR_END = 12.0  # from here on, a coordinate that still gains outwards goes to its end at once
 _INSIDE = 6.0  # where a coordinate between two ends may start
-_INTEGRAL = 40  # what a cell of a law that is an integral costs, in cells of one that is not
+_INTEGRAL = 40  # what a cell of a law that is an integral costs, in cells of one Beta distribution
 _SAMPLE = 2_000  # problems on which starting points compete
 _LAST_STEP, _LAST_DAMPING = 1e-6, 1e-3
 _LAST_GAIN = (
@@ -68,7 +68,8 @@ class CountLikelihood:
         self.closed = np.array([p.support.closed for p in law.params])
         self.farthest = farthest(law)
         self._terms = law.count_terms
-        self.cost = len(counts.n) * (_INTEGRAL if isinstance(law.rates, Latent) else 1)
+        parts = len(law.rates.parts) if isinstance(law.rates, BetaMixture) else _INTEGRAL
+        self.cost = len(counts.n) * parts
         # Some laws are integrals: each of their cells costs as much as its nodes.
         self.block = max(1, _BLOCK // (8 if isinstance(law.rates, Latent) else 1))
         n, c = counts.n.astype(float), counts.c.astype(float)
@@ -98,7 +99,12 @@ class CountLikelihood:
         p = self.p
         whole = len(self._exact) == weights.shape[1]
         mine = weights if whole else weights[:, self._exact]
-        sums = [np.einsum("ru,ru->r", t, mine) for t in self._cells(u)]
+        sums = list(np.zeros((1 + p + p * (p + 1) // 2, len(u))))
+        coordinates = [u[:, i, None] for i in range(p)]
+        for cells, terms in self._cells(coordinates, max(1, self.block // len(u))):
+            for i, t in enumerate(terms):
+                shape = (len(u), cells.stop - cells.start)
+                sums[i] += np.einsum("ru,ru->r", np.broadcast_to(t, shape), mine[:, cells])
         for tail in self._tails:
             tail_weight = weights[:, tail.who].sum(axis=1)
             sums = [
@@ -138,15 +144,9 @@ class CountLikelihood:
         """Gradient (U, p) and Hessian (U, p, p) of every distinct count, at one u of shape (p,)."""
         p = self.p
         parts = np.empty((1 + p + p * (p + 1) // 2, len(self._exact)))
-        for i in range(0, len(self._exact), self.block):
-            cells = slice(i, i + self.block)
-            n = self._n if len(self._n) < len(self._c) else self._n[cells]
-            parts[:, cells] = np.stack(
-                [
-                    np.broadcast_to(t, self._c[cells].shape)
-                    for t in self._terms(*u, n, self._c[cells])
-                ]
-            )
+        for cells, terms in self._cells(list(u), self.block):
+            for i, t in enumerate(terms):
+                parts[i, cells] = t
         who = [self._exact, *(tail.who for tail in self._tails)]
         parts = np.concatenate(
             [parts, *(
@@ -164,12 +164,14 @@ class CountLikelihood:
                 hessian[:, i, j] = hessian[:, j, i] = next(upper)
         return out[1 : 1 + p].T, hessian
 
-    def _cells(self, u: FloatArray) -> list[FloatArray]:
-        shape = (len(u), len(self._c))
-        if not len(self._c):
-            return [np.zeros(shape)] * (1 + self.p + self.p * (self.p + 1) // 2)
-        terms = self._terms(*(u[:, i, None] for i in range(self.p)), self._n, self._c)
-        return [np.broadcast_to(t, shape) for t in terms]
+    def _cells(
+        self, u: Sequence[FloatArray], size: int
+    ) -> Iterator[tuple[slice, list[FloatArray]]]:
+        """The terms of the counts that stand for themselves, `size` counts at a time."""
+        for i in range(0, len(self._c), size):
+            cells = slice(i, min(i + size, len(self._c)))
+            n = self._n if len(self._n) == 1 else self._n[cells]
+            yield cells, self._terms(*u, n, self._c[cells])
 
     def _tail_terms(self, u: FloatArray, tail: _Tail) -> list[FloatArray]:
         """Logarithm of P(c >= m), its gradient and upper triangle of its Hessian, each of shape (R,)."""

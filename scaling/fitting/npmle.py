@@ -27,6 +27,7 @@ _PER_DECADE = 8  # points of the grid below what the attempts resolve
 _MOST_POINTS = 4_000
 _FINER = 8  # points between neighbours on the grid, around a local maximum
 _CELLS = 4_000_000  # observations x rates evaluated together
+_LOG_ZERO = -1e200
 _ITERATIONS = 500
 _GAP = 1e-5  # of the log-likelihood to its maximum
 _GAP_OF_BOUNDS = 1e-4
@@ -336,13 +337,16 @@ def _grid(n: float, k: float = 1.0) -> FloatArray:
 
 def _binomial(n: FloatArray, c: FloatArray) -> Kernel:
     """p^c (1-p)^(n-c) relative to its maximum, at p = c/n."""
-    from scipy.special import xlog1py, xlogy
-
-    top = _log_top(n, c)
+    top, failed = _log_top(n, c), n - c
 
     def kernel(p: FloatArray) -> FloatArray:
-        log = xlogy(c[:, None], p) + xlog1py((n - c)[:, None], -p) - top[:, None]
-        return np.asarray(np.exp(log))
+        # A finite stand-in for log 0: times no successes it is zero, times any it is the end of exp.
+        log_p = np.where(p > 0, np.log(np.maximum(p, 1e-300)), _LOG_ZERO)
+        log_q = np.where(p < 1, np.log1p(-np.minimum(p, 1 - 1e-16)), _LOG_ZERO)
+        log = np.multiply.outer(c, log_p)
+        log += np.multiply.outer(failed, log_q)
+        log -= top[:, None]
+        return np.exp(log, out=log)
 
     return kernel
 

@@ -28,7 +28,7 @@ FloatArray = NDArray[np.float64]
 BoolArray = NDArray[np.bool_]
 
 _ONE_PROBLEM = "one problem says nothing of how success rates differ between problems."
-_MANY = 40_000_000  # cells of all replicates; beyond this refits take one step
+_MANY = 15_000_000  # cells of all replicates; beyond this refits take one step
 _UNFELT = 1e-3  # of the rise of a curve: what a parameter must be able to change
 _FLAT = 1e-12  # a curve that rises less than this shows no law
 
@@ -97,12 +97,8 @@ def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> C
         return Replicates(coordinates, found.converged | away.any(axis=1), away)
 
     profiled = list(range(p)) if plan.interval.method == "profile" else []
-    if (
-        plan.interval.method != "none"
-        and evidence.cluster is None
-        and isinstance(law.rates, BetaMixture)
-    ):
-        # A share that lies at its end on most data: there the bootstrap is not valid, the profile is.
+    if evidence.cluster is None and isinstance(law.rates, BetaMixture):
+        # A share that lies at its end on much data: there the bootstrap is not valid, the profile is.
         profiled = profiled or [i for i, q in enumerate(law.params) if q.sym == law.rates.never]
     ends = (
         profile_interval(likelihood, weights, best, plan.interval.level, profiled)

@@ -342,7 +342,7 @@ def _quantiles(draws: FloatArray, level: float) -> tuple[float, float] | None:
 
 def _no_draws(fit: FitResult) -> str:
     method = fit.interval.method
-    if method == "percentile":
+    if method in ("percentile", "bca"):
         return "no bootstrap interval could be had for this group; see its cautions"
     return f"made with --interval {method}: predictions have intervals with --interval percentile"
 

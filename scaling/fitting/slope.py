@@ -22,8 +22,9 @@ def effective_slope(law: Law, params: ArrayLike, k: ArrayLike) -> FloatArray:
 
     Under exp(a k^b) it is -b everywhere. Under a law whose success rates have a density ~ p^(α-1) near 0 it
     tends to α (Schaeffer et al. 2025, theorem 3.1), often far beyond the data: it is not the
-    `tail_exponent`. The derivative of the formula where it is made of powers, exponentials and logarithms; else
-    a central difference of order six in log k, good to about nine digits while 1 - C keeps its own.
+    derived quantity `tail_exponent`. The derivative of the formula where it is made of powers, exponentials
+    and logarithms; else a central difference of order six in log k, good to about nine digits while 1 - C
+    keeps its own.
 
     Args:
         law: a law of coverage in one input.
@@ -58,23 +59,3 @@ def effective_slope(law: Law, params: ArrayLike, k: ArrayLike) -> FloatArray:
             inside = np.where((value > 0) & (value < 1), value, np.nan)
             total -= sign * weight * np.log(-np.log(inside))
     return total / (60 * _STEP)
-
-
-def tail_exponent(law: Law, params: ArrayLike) -> FloatArray:
-    """The exponent of the law's power-law tail, where it declares one: -log(C / C(∞)) ~ k^-exponent.
-
-    A property of the parameters, reached only for many samples; over the data see `effective_slope`.
-
-    Args:
-        law: a law that declares the derived quantity `tail_exponent`.
-        params: shape (..., p).
-
-    Returns:
-        Shape (...).
-
-    Raises:
-        UsageError: for a law that declares none.
-    """
-    if "tail_exponent" not in [d.name for d in law.derived]:
-        raise UsageError(f"law '{law.name}' declares no tail exponent; effective_slope needs none")
-    return law.derive(params)["tail_exponent"]

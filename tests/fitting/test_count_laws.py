@@ -142,22 +142,22 @@ def test_the_harder_part_comes_first(sweep_of):
 
 
 def test_the_zero_mass_has_a_profile_interval(sweep_of):
+    name = "zero-inflated-beta-binomial"
     for seed, separable in ((2, True), (5, False)):
         rng = np.random.default_rng(seed)
         alpha = 3.0 if separable else 0.3
         p = np.where(rng.random(150) < 0.35 * separable, 0.0, rng.beta(alpha, 4.0, 150))
-        fit = scaling.fit(
-            sweep_of(np.full(150, 40), rng.binomial(40, p)),
-            "zero-inflated-beta-binomial",
-            replicates=40,
-        )
-        (group,) = fit.groups
+        sweep = sweep_of(np.full(150, 40), rng.binomial(40, p))
+        (group,) = scaling.fit(sweep, name, replicates=40).groups
         low, high = group.params["pi0"].interval
         assert (low > 0) is separable
-        said = {c.code for c in group.cautions}
-        assert ("zero-mass-not-identified" in said) is not separable
         if separable:
             assert low < 0.35 < high
+        (plain,) = scaling.fit(sweep, name, interval="none").groups
+        assert plain.params["pi0"].interval is None
+        for found in (group, plain):
+            said = {c.code for c in found.cautions}
+            assert ("zero-mass-not-identified" in said) is not separable
 
 
 @pytest.mark.parametrize("name", ["scaled-kumaraswamy", "logit-normal", "scaled-beta-binomial"])

@@ -153,7 +153,7 @@ def test_prediction_document(fit):
 
 
 def test_frames_and_html(fit):
-    names = ["alpha", "beta", "pass_at_1", "tail_exponent", "tail_prefactor"]
+    names = ["alpha", "beta", "pass_at_1", "tail_exponent", "tail_prefactor", "effective_slope"]
     assert list(fit.to_frame()["parameter"]) == names
     assert len(fit.predict(samples=[1, 2]).to_frame()) == 2
     assert "<table" in fit._repr_html_()

@@ -9,9 +9,8 @@ import pytest
 from scipy.special import betaln, psi
 
 from scaling.core import registry
-from scaling.core.law import Derived
 from scaling.errors import UsageError
-from scaling.fitting.slope import effective_slope, tail_exponent
+from scaling.fitting.slope import effective_slope
 
 EPL, BETA = registry.law("exponentiated-power"), registry.law("beta-binomial")
 
@@ -44,12 +43,3 @@ def test_effective_slope_refuses():
     other = replace(EPL, output=replace(EPL.output, name="accuracy"))
     with pytest.raises(UsageError, match="coverage"):
         effective_slope(other, [-4.0, -0.35], [1])
-
-
-def test_tail_exponent():
-    alpha = BETA.params[0].sym
-    law = replace(BETA, derived=(*BETA.derived, Derived("tail_exponent", "α", alpha)))
-    np.testing.assert_array_equal(tail_exponent(law, [[0.3, 5.0], [0.1, 2.0]]), [0.3, 0.1])
-    law = replace(EPL, derived=())
-    with pytest.raises(UsageError, match="no tail exponent"):
-        tail_exponent(law, [-4.0, -0.35])
