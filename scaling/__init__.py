@@ -24,6 +24,10 @@ if TYPE_CHECKING:
         UsageError,
     )
     from scaling.fitting import FitResult, fit
+    from scaling.fitting.asking import ask
+    from scaling.fitting.backtest import backtest
+    from scaling.fitting.compare import compare
+    from scaling.fitting.planning import plan
     from scaling.tables import BudgetTable
 
 __all__ = [
@@ -41,7 +45,11 @@ __all__ = [
     "UsageError",
     "__version__",
     "allocate",
+    "ask",
+    "backtest",
+    "compare",
     "fit",
+    "plan",
     "read",
     "read_menu",
 ]
@@ -54,7 +62,11 @@ _HOME = {
     "SampleCosts": "scaling.costs",
     "Sweep": "scaling.data",
     "allocate": "scaling.allocators",
+    "ask": "scaling.fitting.asking",
+    "backtest": "scaling.fitting.backtest",
+    "compare": "scaling.fitting.compare",
     "fit": "scaling.fitting",
+    "plan": "scaling.fitting.planning",
     "read": "scaling.data",
     "read_menu": "scaling.data",
 } | dict.fromkeys(
