@@ -118,11 +118,12 @@ class Flag:
 
 @dataclass(frozen=True)
 class Preset:
-    """A published recipe: objective and number of log-spaced points of the curve."""
+    """A recipe: objective, number of log-spaced points of the curve, and whether c(2) <= 2 c(1) is kept."""
 
     meaning: str
     objective: str
     points: int
+    feasible: bool = False
 
 
 @dataclass(frozen=True)

@@ -433,13 +433,16 @@ def _refitted(side: _Side, counts: UniqueCounts) -> tuple[Law | None, Refit | No
         return law, by_likelihood
 
     from scaling.fitting.fit import POINTS
-    from scaling.fitting.objectives import solve_curve
+    from scaling.fitting.objectives import solver
     from scaling.fitting.passk import mean_of, pass_at_k
     from scaling.fitting.plan import Plan
     from scaling.fitting.result import IntervalSpec
 
-    points = law.preset(side.preset).points if side.preset else POINTS
-    plan = Plan(law, objective, points, IntervalSpec("none", 0.95, 0, 0), lambda _: None)
+    recipe = law.preset(side.preset) if side.preset else None
+    points = recipe.points if recipe else POINTS
+    no_interval, feasible = IntervalSpec("none", 0.95, 0, 0), bool(recipe and recipe.feasible)
+    plan = Plan(law, objective, points, no_interval, lambda _: None, feasible)
+    solve = solver(plan)
     grid = log_grid(int(counts.n.min()), points)
     table = pass_at_k(counts.n[:, None], counts.c[:, None], grid[None, :])
 
@@ -449,7 +452,7 @@ def _refitted(side: _Side, counts: UniqueCounts) -> tuple[Law | None, Refit | No
         known = np.all((curves > 0) & top, axis=1) & (np.ptp(curves, axis=1) > 0)
         out, fitted = np.full((len(w), len(start)), np.nan), np.zeros(len(w), dtype=bool)
         if known.any():
-            found = solve_curve(plan, [grid.astype(float)], curves[known], start)
+            found = solve(plan, [grid.astype(float)], curves[known], start)
             out[known], fitted[known] = law.bound(found.coordinates), found.converged
         return out, fitted
 

@@ -268,7 +268,16 @@ def constrained_fit(k: ArrayLike, coverage: ArrayLike, objective: str = "logcov"
         )
         raise NotUsableError(msg)
     a, b = law.bound(found.coordinates).T
-    return ConstrainedFit(a, b, found.loss, doubling(a, b) > _LIMIT * (1 - 1e-9))
+    return ConstrainedFit(a, b, found.loss, _at_limit(a, b))
+
+
+def on_boundary(law: Law, coordinates: FloatArray) -> bool:
+    """Whether -a (1 - 2^b) = ln 2 at free coordinates (2,) of the exponentiated power law."""
+    return bool(_at_limit(*law.bound(coordinates)))
+
+
+def _at_limit(a: ArrayLike, b: ArrayLike) -> BoolArray:
+    return np.asarray(doubling(a, b) > _LIMIT * (1 - 1e-9))
 
 
 def solve_feasible(
@@ -301,17 +310,17 @@ def solve_feasible(
         return free
     model = plan.law.linked(plan.objective)
 
-    def on_boundary(u: FloatArray, k: FloatArray) -> list[Any]:
+    def along(u: FloatArray, k: FloatArray) -> list[Any]:
         size, slope = _boundary(u)
         value, by_size, by_exponent = model(size, u, k)
         return [value, by_size * slope + by_exponent]
 
     targets = linked(plan.objective, curves[broken])
     grid = np.log(_EXPONENTS)
-    value = np.broadcast_to(on_boundary(grid[:, None], *inputs)[0], (len(grid), len(inputs[0])))
+    value = np.broadcast_to(along(grid[:, None], *inputs)[0], (len(grid), len(inputs[0])))
     distance = np.einsum("jk,jk->j", value, value) - 2 * targets @ value.T
     best = grid[np.argmin(distance, axis=1)]
-    held = least_squares(on_boundary, inputs, targets, best[:, None])
+    held = least_squares(along, inputs, targets, best[:, None])
     u = held.coordinates[:, 0]
     coordinates, loss, converged = free.coordinates, free.loss, free.converged
     coordinates[broken] = np.stack([_boundary(u)[0], u], axis=1)

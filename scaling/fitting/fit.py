@@ -109,6 +109,7 @@ def fit(
             recipe.points if recipe else POINTS,
             spec,
             lambda share, i=i: report((i + share) / len(groups)),  # type: ignore[misc]
+            bool(recipe and recipe.feasible),
         )
         fitted.append(
             _fit_points(plan, evidence)

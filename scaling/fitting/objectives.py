@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -151,7 +153,8 @@ def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
     problem = _ONE_PROBLEM if len(evidence.n) == 1 else no_curve(plan, inputs, observed)
     if problem:
         return unidentified(problem)
-    solution = solve_curve(plan, inputs, observed[None])
+    solve = solver(plan)
+    solution = solve(plan, inputs, observed[None], None)
     if not solution.converged[0]:
         caution = Caution("not-converged", "least squares did not settle within 100 steps.")
         return Core(None, "not-converged", [caution], statistics(loss=float(solution.loss[0])))
@@ -174,12 +177,14 @@ def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
         defined = np.all((curves > 0) & top, axis=1) & (np.ptp(curves, axis=1) > _FLAT)
         out, fitted = np.full((len(w), len(start)), np.nan), np.zeros(len(w), dtype=bool)
         unbounded = np.zeros(out.shape, dtype=bool)
-        found = solve_curve(plan, inputs, curves[defined], start)
+        found = solve(plan, inputs, curves[defined], start)
         out[defined], fitted[defined] = found.coordinates, found.converged
         unbounded[defined] = unfelt(plan, inputs, curves[defined], found.coordinates)
         return Replicates(out, fitted, unbounded)
 
     draws, left_out, cautions = _resampled(plan, evidence, counts, refit)
+    if plan.feasible:
+        cautions += held_by_the_constraint(plan, start)
     fit = statistics(
         loss=float(solution.loss[0]), held_out_mae=held_out(plan, evidence, counts, refit)
     )
@@ -220,6 +225,26 @@ def solve_curve(
     if start is None:
         start = plan.law.free(plan.law.guess["curve"](inputs, curves[0]))[0]
     return least_squares(model, inputs, _link(plan.objective, curves), start)
+
+
+def solver(plan: Plan) -> Callable[..., Solution]:
+    """`solve_curve`, or the same held to c(2) <= 2 c(1)."""
+    from scaling.fitting.feasibility import solve_feasible
+
+    return solve_feasible if plan.feasible else solve_curve
+
+
+def held_by_the_constraint(plan: Plan, coordinates: FloatArray) -> list[Caution]:
+    """Whether the constrained fit lies on its boundary."""
+    from scaling.fitting.feasibility import on_boundary
+
+    if not on_boundary(plan.law, coordinates):
+        return []
+    text = (
+        "the fit lies on the boundary c(2) = 2 c(1): unconstrained, the curve would be impossible. a and b move "
+        "along one line, and their intervals with them."
+    )
+    return [Caution("at-bound", text)]
 
 
 def unfelt(

@@ -60,6 +60,7 @@ class Plan:
         points: log-spaced points of a curve.
         interval: method, level, replicates and seed.
         progress: told the share of the group's work that is done.
+        feasible: whether curves are held to c(2) <= 2 c(1).
     """
 
     law: Law
@@ -67,6 +68,7 @@ class Plan:
     points: int
     interval: IntervalSpec
     progress: Progress
+    feasible: bool = False
 
 
 @dataclass(frozen=True)

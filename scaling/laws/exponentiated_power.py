@@ -61,6 +61,13 @@ LAW = Law(
             "coefficients printed in Brown et al. (2024), figure 5",
             objective="logcov",
             points=20,
-        )
+        ),
+        "feasible": Preset(
+            "least squares on log coverage among the curves that do not promise more from the second sample than "
+            "from the first, c(2) <= 2 c(1)",
+            objective="logcov",
+            points=20,
+            feasible=True,
+        ),
     },
 )

@@ -301,3 +301,20 @@ def test_constrained_fits_of_real_curves(monkeys, objective):
         assert found.bound[0]
         assert found.loss[0] > group.fit["loss"]
         assert not LAW.flagged([found.a[0], found.b[0]])
+
+
+@pytest.mark.reference
+def test_the_preset_is_the_constrained_fit(monkeys):
+    sweep = monkeys["MATH"]
+    fitted = scaling.fit(sweep, "exponentiated-power", preset="feasible", replicates=100)
+    for group in fitted.groups:
+        problems = group.problems
+        k = passk.log_grid(10_000)
+        found = constrained_fit(k, passk.coverage(problems.n, problems.c, k))
+        assert group.params["a"].estimate == pytest.approx(found.a[0], rel=1e-9)
+        assert group.params["b"].estimate == pytest.approx(found.b[0], rel=1e-9)
+        codes = {c.code for c in group.cautions}
+        assert "at-bound" in codes
+        assert "infeasible-curve" not in codes
+        assert np.all(doubling(*group.draws.T) <= np.log(2))
+    assert scaling.FitResult.from_json(fitted.to_json()).preset == "feasible"
