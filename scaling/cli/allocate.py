@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from scaling.costs import SampleCosts
     from scaling.curves import Menu, MenuSource
     from scaling.data.sweep import Sweep
-
-_KIND = re.compile(rb'"kind"\s*:\s*"(scaling-[a-z-]+)"')
-_HEAD = 4096
 
 
 def _cost_options(command: Any) -> Any:
@@ -308,11 +304,9 @@ def _kind(path: Path) -> str:
     from scaling.data.duck import connect
     from scaling.data.read import scans_of
 
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
-    stated = _KIND.search(head) if head.lstrip().startswith(b"{") else None
+    stated = options.stated_kind(path)
     if stated:
-        return stated.group(1).decode()
+        return stated
     with connect() as con:
         columns = scans_of(con, (path,))[0].columns
     return "menu" if "value" in columns and "correct" not in columns else "log"

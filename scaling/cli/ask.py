@@ -34,12 +34,8 @@ if TYPE_CHECKING:
 )
 @options.output("F", "Write the ask document.")
 @options.as_json
-@click.option(
-    "--by",
-    metavar="COLS|none",
-    help="Columns that make the groups. Default: those of task and model with several values.",
-)
-@click.option("--where", multiple=True, metavar="COL=VALUE", help="Keep these rows. Repeatable.")
+@options.by
+@options.where
 @options.reading
 def command(
     sources: tuple[str, ...],

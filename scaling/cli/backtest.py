@@ -46,13 +46,9 @@ _OWN = (
 )
 @options.output("F", "Write the backtest document.")
 @options.as_json
-@click.option(
-    "--by",
-    metavar="COLS|none",
-    help="Columns that make the groups. Default: those of task and model with several values.",
-)
+@options.by
 @click.option("--bins", multiple=True, metavar="COL=.2,.6|COL:q4", help="As in `scaling fit`.")
-@click.option("--where", multiple=True, metavar="COL=VALUE", help="Keep these rows. Repeatable.")
+@options.where
 @click.option("--level", type=float, default=0.95, show_default=True)
 @click.option(
     "--replicates",

@@ -23,18 +23,14 @@ if TYPE_CHECKING:
 @click.option("--law", required=True, metavar="NAME", help="`scaling laws` lists them.")
 @options.output("FIT.json", "Write the fit document.")
 @options.as_json
-@click.option(
-    "--by",
-    metavar="COLS|none",
-    help="Columns that make the groups. Default: those of task and model with several values.",
-)
+@options.by
 @click.option(
     "--bins",
     multiple=True,
     metavar="COL=.2,.6|COL:q4",
     help="Cut points, or a number of quantile bins, of a numeric column; pass1:q4 bins by outcome.",
 )
-@click.option("--where", multiple=True, metavar="COL=VALUE", help="Keep these rows. Repeatable.")
+@options.where
 @click.option("--objective", metavar="NAME", help="What is minimised. Default: the law's first.")
 @click.option("--preset", metavar="NAME", help="A published recipe, such as brown2024.")
 @click.option(

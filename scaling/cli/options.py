@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 import shlex
 import sys
 from itertools import pairwise
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from scaling.data.sweep import Sweep
 
 Bins = dict[str, tuple[float, ...] | int]
+
+_KIND = re.compile(rb'"kind"\s*:\s*"(scaling-[a-z-]+)"')
+_HEAD = 4096
 
 as_json = click.option(
     "--json", "as_json", is_flag=True, help="Print the document on standard output, nothing else."
@@ -228,6 +232,24 @@ def reading(command: Callable[..., Any]) -> Callable[..., Any]:
     ):
         command = option(command)
     return command
+
+
+by = click.option(
+    "--by",
+    metavar="COLS|none",
+    help="Columns that make the groups. Default: those of task and model with several values.",
+)
+where = click.option(
+    "--where", multiple=True, metavar="COL=VALUE", help="Keep these rows. Repeatable."
+)
+
+
+def stated_kind(path: Path) -> str | None:
+    """The `kind` of this package that a JSON document states in its first lines, None where none."""
+    with path.open("rb") as file:
+        head = file.read(_HEAD)
+    stated = _KIND.search(head) if head.lstrip().startswith(b"{") else None
+    return stated.group(1).decode() if stated else None
 
 
 def renames(given: Sequence[str]) -> dict[str, str]:

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from scaling.fitting.planning import SamplingPlan
     from scaling.fitting.result import GroupFit
 
-_KIND = b'"scaling-fit"'
-_HEAD = 4096
-
 
 @click.command("plan", cls=Command)
 @click.argument("source", metavar="FIT.json|COUNTS")
@@ -129,9 +126,7 @@ def _is_fit(source: str) -> bool:
         return True
     if not Path(source).is_file():
         return False  # a glob, or a name that reading will complain about
-    with Path(source).open("rb") as file:
-        head = file.read(_HEAD)
-    return head.lstrip().startswith(b"{") and _KIND in head
+    return options.stated_kind(Path(source)) == "scaling-fit"
 
 
 def report(plans: list[SamplingPlan]) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
-from scaling.core.law import FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.coverage import COVERAGE
+from scaling.core.law import FloatArray, Input, Law, Param, Reference
 from scaling.core.support import REAL
 
 LAST = 1_000_000
@@ -72,7 +73,7 @@ FORECAST = Tabulated(
         Param(f"c({knot})", REAL, f"coverage at {knot:,} samples", typical=(0.1, 0.9))
         for knot in KNOTS.tolist()
     ),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=sp.Symbol("C_k"),
     objectives=("forecast",),
     guess={},

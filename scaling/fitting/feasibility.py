@@ -23,8 +23,7 @@ from scaling.core import registry
 from scaling.core.law import Law
 from scaling.errors import InputError, NotUsableError, UsageError
 from scaling.fitting.least_squares import Solution, least_squares
-from scaling.fitting.objectives import _link as linked
-from scaling.fitting.objectives import no_curve, solve_curve
+from scaling.fitting.objectives import linked, no_curve, solve_curve
 from scaling.fitting.plan import Plan
 from scaling.fitting.result import IntervalSpec
 

@@ -224,7 +224,7 @@ def solve_curve(
     model = plan.law.linked(plan.objective)
     if start is None:
         start = plan.law.free(plan.law.guess["curve"](inputs, curves[0]))[0]
-    return least_squares(model, inputs, _link(plan.objective, curves), start)
+    return least_squares(model, inputs, linked(plan.objective, curves), start)
 
 
 def solver(plan: Plan) -> Callable[..., Solution]:
@@ -254,12 +254,13 @@ def unfelt(
     _, *slopes = plan.law.linked(plan.objective)(
         *(coordinates[:, i, None] for i in range(coordinates.shape[1])), *inputs
     )
-    size = np.ptp(_link(plan.objective, curves), axis=1)
+    size = np.ptp(linked(plan.objective, curves), axis=1)
     strongest = [np.abs(np.broadcast_to(s, curves.shape)).max(axis=1) for s in slopes]
     return np.stack([s < _UNFELT * size for s in strongest], axis=1)
 
 
-def _link(objective: Objective, value: FloatArray) -> FloatArray:
+def linked(objective: Objective, value: FloatArray) -> FloatArray:
+    """The values of a curve on the scale on which an objective takes its squares."""
     if objective.link == "log":
         return np.log(value)
     if objective.link == "log-log":

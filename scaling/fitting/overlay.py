@@ -21,8 +21,7 @@ from scaling.fitting import passk
 from scaling.fitting.fit import POINTS
 from scaling.fitting.intervals import FEW_PROBLEMS, FEW_SOLVED
 from scaling.fitting.least_squares import Solution, least_squares
-from scaling.fitting.objectives import _link as linked
-from scaling.fitting.objectives import no_curve, solve_curve, unfelt
+from scaling.fitting.objectives import linked, no_curve, solve_curve, unfelt
 from scaling.fitting.plan import Plan
 from scaling.fitting.result import IntervalSpec
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from scaling.core.law import Derived, FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.coverage import COUNT_OBJECTIVES, COVERAGE, SAMPLES, pooled_rate
+from scaling.core.law import Derived, FloatArray, Law, Param, Reference
 from scaling.core.rates import Beta, BetaMixture
 from scaling.core.support import POSITIVE
 from scaling.core.symbolic import log_rising
 
-k = Input("k", column="samples", unit="attempts")
+k = SAMPLES
 alpha = Param(
     "alpha",
     POSITIVE,
@@ -28,7 +29,7 @@ RATES = BetaMixture((Beta(sp.Integer(1), alpha.sym, beta.sym),))
 
 def guess(n: FloatArray, c: FloatArray, multiplicity: FloatArray) -> FloatArray:
     """Three sizes of alpha at the pooled mean success rate, shape (3, 2)."""
-    mean = float(np.clip((multiplicity @ c) / (multiplicity @ n), 1e-6, 1 - 1e-6))
+    mean = pooled_rate(n, c, multiplicity)
     return np.array([[size, size * (1 - mean) / mean] for size in (0.05, 0.3, 1.0)])
 
 
@@ -37,14 +38,9 @@ LAW = Law(
     meaning="success rates of problems follow Beta(alpha, beta); coverage 1 - B(alpha, beta+k)/B(alpha, beta)",
     inputs=(k,),
     params=(alpha, beta),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=RATES.coverage(k.sym),
-    objectives=(
-        "likelihood",
-        "penalised-likelihood",
-        "censored-likelihood",
-        "penalised-censored-likelihood",
-    ),
+    objectives=COUNT_OBJECTIVES,
     guess={"counts": guess},
     claims=("increasing", "concave", "bounded"),
     references=(

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from scaling.core.law import Derived, FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.coverage import COVERAGE, SAMPLES
+from scaling.core.law import Derived, FloatArray, Law, Param, Reference
 from scaling.core.rates import Beta, BetaMixture
 from scaling.core.support import POSITIVE, UNIT
 
-k = Input("k", column="samples", unit="attempts")
+k = SAMPLES
 w = Param("w", UNIT, "share of hard problems", typical=(0.35, 0.65))
 alpha_1 = Param("alpha_1", POSITIVE, "successes' weight among hard problems", typical=(0.6, 1.5))
 beta_1 = Param("beta_1", POSITIVE, "failures' weight among hard problems", typical=(20.0, 60.0))
@@ -53,7 +54,7 @@ LAW = Law(
     meaning="success rates of problems follow a mixture of two Beta distributions, of hard and of easy problems",
     inputs=(k,),
     params=(w, alpha_1, beta_1, alpha_2, beta_2),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=RATES.coverage(k.sym),
     objectives=("likelihood", "penalised-likelihood"),
     guess={"counts": guess},

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from scaling.core.law import Derived, Flag, FloatArray, Input, Law, Output, Param, Preset, Reference
+from scaling.core.coverage import COVERAGE, SAMPLES
+from scaling.core.law import Derived, Flag, FloatArray, Law, Param, Preset, Reference
 from scaling.core.support import NEGATIVE
 
-k = Input("k", column="samples", unit="attempts")
+k = SAMPLES
 a = Param("a", NEGATIVE, "log of the coverage at one sample", typical=(-8.0, -0.3))
 b = Param(
     "b", NEGATIVE, "exponent: how fast -log coverage falls with samples", typical=(-0.9, -0.05)
@@ -27,7 +28,7 @@ LAW = Law(
     meaning="coverage rises with samples as exp(a k^b)",
     inputs=(k,),
     params=(a, b),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=sp.exp(a.sym * k.sym**b.sym),
     objectives=("logcov", "cov", "loglog"),
     guess={"curve": guess},

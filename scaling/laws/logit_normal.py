@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from scaling.core.law import FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.coverage import COVERAGE, SAMPLES
+from scaling.core.law import FloatArray, Law, Param, Reference
 from scaling.core.rates import ATTEMPTS, SUCCESSES, Latent
 from scaling.core.support import POSITIVE, REAL
 from scaling.core.symbolic import log_sigmoid
 
-k = Input("k", column="samples", unit="attempts")
+k = SAMPLES
 mu = Param("mu", REAL, "mean logit of the success rate", typical=(-6.0, -1.0))
 sigma = Param("sigma", POSITIVE, "standard deviation of the logit", typical=(0.7, 4.0))
 
@@ -40,7 +41,7 @@ LAW = Law(
     meaning="logits of the success rates of problems follow Normal(mu, sigma); no power-law tail",
     inputs=(k,),
     params=(mu, sigma),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=1
     - sp.Integral(
         (1 - 1 / (1 + sp.exp(-_x))) ** k.sym

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from scaling.core.law import Derived, FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.coverage import COUNT_OBJECTIVES, COVERAGE, SAMPLES, pooled_rate
+from scaling.core.law import Derived, FloatArray, Law, Param, Reference
 from scaling.core.rates import ATTEMPTS, SUCCESSES, TINY, Latent
 from scaling.core.special import log_scaled_beta_moment
 from scaling.core.support import POSITIVE, UNIT
 from scaling.core.symbolic import log_gamma, log_rising, log_sigmoid
 
-k = Input("k", column="samples", unit="attempts")
+k = SAMPLES
 alpha = Param(
     "alpha",
     POSITIVE,
@@ -43,7 +44,7 @@ RATES = Latent(  # x = logit(p/s)
 
 def guess(n: FloatArray, c: FloatArray, multiplicity: FloatArray) -> FloatArray:
     """Three sizes of alpha and two scales above the largest raw rate, shape (6, 3)."""
-    mean = float(np.clip((multiplicity @ c) / (multiplicity @ n), 1e-6, 1 - 1e-6))
+    mean = pooled_rate(n, c, multiplicity)
     top = float((c / n).max())
     starts = []
     for factor in (1.1, 2.0):
@@ -58,18 +59,13 @@ LAW = Law(
     meaning="success rates of problems are s times a Beta(alpha, beta) variable",
     inputs=(k,),
     params=(alpha, beta, s),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=1
     - sp.Integral(
         (1 - s.sym * _u) ** k.sym * _u ** (alpha.sym - 1) * (1 - _u) ** (beta.sym - 1), (_u, 0, 1)
     )
     / (sp.gamma(alpha.sym) * sp.gamma(beta.sym) / sp.gamma(alpha.sym + beta.sym)),
-    objectives=(
-        "likelihood",
-        "penalised-likelihood",
-        "censored-likelihood",
-        "penalised-censored-likelihood",
-    ),
+    objectives=COUNT_OBJECTIVES,
     guess={"counts": guess},
     claims=("increasing", "concave", "bounded"),
     references=(

@@ -6,12 +6,13 @@ import numpy as np
 import sympy as sp
 from sympy.codegen.cfunctions import expm1
 
-from scaling.core.law import Derived, FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.coverage import COUNT_OBJECTIVES, COVERAGE, SAMPLES
+from scaling.core.law import Derived, FloatArray, Law, Param, Reference
 from scaling.core.rates import ATTEMPTS, SUCCESSES, TINY, Latent
 from scaling.core.support import POSITIVE, UNIT
 from scaling.core.symbolic import log_gamma, log_sigmoid
 
-k = Input("k", column="samples", unit="attempts")
+k = SAMPLES
 alpha = Param(
     "alpha",
     POSITIVE,
@@ -62,7 +63,7 @@ LAW = Law(
     meaning="success rates p of problems on (0, s) with distribution function 1 - (1 - (p/s)^alpha)^beta",
     inputs=(k,),
     params=(alpha, beta, s),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=1
     - sp.Integral(
         (1 - _p) ** k.sym
@@ -73,12 +74,7 @@ LAW = Law(
         * (1 - (_p / s.sym) ** alpha.sym) ** (beta.sym - 1),
         (_p, 0, s.sym),
     ),
-    objectives=(
-        "likelihood",
-        "penalised-likelihood",
-        "censored-likelihood",
-        "penalised-censored-likelihood",
-    ),
+    objectives=COUNT_OBJECTIVES,
     guess={"counts": guess},
     claims=("increasing", "concave", "bounded"),
     references=(

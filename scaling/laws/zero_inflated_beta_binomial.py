@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import sympy as sp
 
-from scaling.core.law import Derived, FloatArray, Input, Law, Output, Param, Reference
+from scaling.core.coverage import COUNT_OBJECTIVES, COVERAGE, SAMPLES, pooled_rate
+from scaling.core.law import Derived, FloatArray, Law, Param, Reference
 from scaling.core.rates import Beta, BetaMixture
 from scaling.core.support import POSITIVE, UNIT
 from scaling.core.symbolic import log_rising
 
-k = Input("k", column="samples", unit="attempts")
+k = SAMPLES
 alpha = Param(
     "alpha",
     POSITIVE,
@@ -27,7 +28,7 @@ RATES = BetaMixture((Beta(1 - pi0.sym, alpha.sym, beta.sym),), never=pi0.sym)
 
 def guess(n: FloatArray, c: FloatArray, multiplicity: FloatArray) -> FloatArray:
     """Four sizes of alpha, with little and with much of the unsolved share as zero mass, shape (8, 3)."""
-    mean = float(np.clip((multiplicity @ c) / (multiplicity @ n), 1e-6, 1 - 1e-6))
+    mean = pooled_rate(n, c, multiplicity)
     unsolved = float(np.clip(multiplicity @ (c == 0) / multiplicity.sum(), 1e-3, 0.98))
     starts = []
     for size in (0.05, 0.3, 1.0, 3.0):
@@ -42,14 +43,9 @@ LAW = Law(
     meaning="a share pi0 of problems is never solved, the success rates of the others follow Beta(alpha, beta)",
     inputs=(k,),
     params=(alpha, beta, pi0),
-    output=Output("coverage", "share of problems solved by at least one of k samples", (0.0, 1.0)),
+    output=COVERAGE,
     expression=RATES.coverage(k.sym),
-    objectives=(
-        "likelihood",
-        "penalised-likelihood",
-        "censored-likelihood",
-        "penalised-censored-likelihood",
-    ),
+    objectives=COUNT_OBJECTIVES,
     guess={"counts": guess},
     claims=("increasing", "concave", "bounded"),
     references=(
