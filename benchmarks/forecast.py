@@ -2,17 +2,20 @@
 
 `python -m benchmarks.forecast [--data FOLDER] [--seeds 20] [--seed0 0] [--populations 300] [--json]`
 
-Each configuration has 10,000 attempts at each problem. The first 100 or 1,000 of them in a random order
-(hypergeometric thinning of the counts) forecast the share solved within 10,000. Errors are means over
-thinnings, then over configurations; thinnings with fewer than two solved problems are left out. The
-simulated populations are beta distributions fitted to the configurations in turn, with new problems and new
-attempts in each; the kinds in `OTHER` keep the interval honest where no member of the pool is right.
+Each configuration has 10,000 attempts at each problem. Those of the published sweeps are finished models;
+the checkpoints are models early in training, whose curves bend where the others' are straight. The first 100
+or 1,000 attempts in a random order (hypergeometric thinning of the counts) forecast the share solved within
+10,000. Errors are means over thinnings, then over configurations; thinnings with fewer than two solved
+problems are left out. The simulated populations are beta distributions fitted to the configurations in turn,
+with new problems and new attempts in each; the kinds in `OTHER` keep the interval honest where no member of
+the pool is right.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import json
 import os
 import sys
@@ -34,6 +37,7 @@ IntArray = NDArray[np.int64]
 
 TARGET = 10_000
 SIZES = (100, 1_000)
+CHECKPOINTS = "pythia_checkpoints_math_counts.csv.gz"
 FILES = ("monkeys_pythia_math_counts.csv", "monkeys_codecontests_counts.csv")
 OURS = "forecast"
 OTHER = ("scaled beta", "Kumaraswamy", "logit-normal", "beta mixture", "zero-inflated beta")
@@ -72,6 +76,8 @@ def main() -> int:
     chosen = parser.parse_args()
     known = configurations(chosen.data)
     report = {"measured": score(measured(known, chosen.seeds, chosen.seed0), rivals=True)}
+    early = checkpoints(chosen.data)
+    report["checkpoints"] = score(measured(early, chosen.seeds, chosen.seed0), rivals=True)
     if chosen.populations:
         share = max(1, chosen.populations // len(known))
         report["beta populations"] = score(simulated(known, share, chosen.seed0), rivals=False)
@@ -95,6 +101,28 @@ def configurations(folder: Path) -> dict[str, IntArray]:
                     name = f"{row['task']} {row['model']}"
                     found.setdefault(name, []).append(int(row["num_correct"]))
     return {name: np.array(c) for name, c in found.items()}
+
+
+def checkpoints(folder: Path) -> dict[str, IntArray]:
+    """Successes in 10,000 attempts by models early in training, where most problems have as many.
+
+    Of more attempts 10,000 are taken at random, once; problems with fewer are left out, and so are models
+    that solve less than four.
+    """
+    rows: dict[str, list[tuple[int, int]]] = {}
+    with gzip.open(folder / "coverage" / CHECKPOINTS, "rt", encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            pair = (int(row["num_samples"]), int(row["num_correct"]))
+            rows.setdefault(row["model"], []).append(pair)
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, pairs in rows.items():
+        n, c = np.array(pairs).T
+        enough = n >= TARGET
+        first = rng.hypergeometric(c[enough], (n - c)[enough], TARGET)
+        if enough.mean() >= 0.6 and (first > 0).sum() >= 4:
+            found[name] = first
+    return found
 
 
 def measured(known: dict[str, IntArray], seeds: int, seed0: int) -> Iterator[Run]:

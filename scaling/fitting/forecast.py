@@ -1,16 +1,17 @@
 """Forecasts of coverage beyond the attempts made, pooled from several models, with intervals for the truth.
 
-Four members: a population of success rates with a power-law tail (`population.py`) and three straight
-lines through log(-log coverage) against log attempts (`forecast_curves.py`). Each gives draws of the share
-of problems solved: the forecast averages their medians (Bates and Granger 1969), its interval is that of
-their mixture, so that it is wide where members disagree. A member's weight falls with the spread of its
-draws and with its error where it had to forecast the log itself from a tenth of its attempts. The lines
-say that coverage goes on as it went; the population uses every count and knows when it does not know.
+Five members: a population of success rates with a power-law tail (`population.py`), three straight lines
+through log(-log coverage) against log attempts (`forecast_curves.py`), and such a curve with a slope that
+wanders (`forecast_process.py`). Each gives draws of the share of problems solved: the forecast averages
+their medians, its interval is that of their mixture, so that it is wide where members disagree. They weigh
+alike, which is hard to better with as little as one log tells (Smith and Wallis 2009), but for their errors
+where they had to forecast the log itself from a tenth of its attempts. The lines say that coverage goes on
+as it went, the process that it may bend, and the population uses every count.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -20,28 +21,25 @@ from numpy.typing import ArrayLike, NDArray
 from scaling.core.caution import Caution
 from scaling.data.distinct import UniqueCounts, unique_counts
 from scaling.errors import InputError
-from scaling.fitting import forecast_curves, population
+from scaling.fitting import forecast_curves, forecast_process, population
 from scaling.fitting.passk import mean_of, pass_at_k
 
 FloatArray = NDArray[np.float64]
 Estimand = Literal["benchmark", "population"]
 
 POPULATION = "population"
-# The line that counts every point alike is the least biased of the three on published logs.
-_PRIOR = {POPULATION: 1 / 3, "log-log": 1 / 3, "log-log-weighted": 1 / 6, "log-coverage": 1 / 6}
+PROCESS = "wandering-slope"
 # Mixed, forecasts that are each calibrated are wider than need be (Gneiting and Ranjan 2013): the ends of the
 # interval are taken where a normal distribution has this share of their distance. Set on simulated populations.
-_NARROWED = 0.96
+_NARROWED = 0.98
 _DRAWS = 2000
 _REPLICATES = 200
-_HORIZON = 100  # spread is compared at this multiple of the attempts
-_LEAST_SPREAD = 0.01  # no member is believed to be nearer to the truth than this
 _THINNINGS = 8
 _TENTH = 10
 _FEWEST = 40  # attempts below which a tenth of them shows no curve
 # A backtest of a log with few problems is mostly luck: errors count beside this over the square root of the
-# number of problems, two to four times what the best forecasters miss.
-_LUCK = 1.1
+# number of problems, four to eight times what the best forecasters miss.
+_LUCK = 2.0
 _FLAT = 1e-9  # a curve that rises less than this shows no line
 _UNTOLD = 0.85  # posterior over prior standard deviation of the log tail exponent
 
@@ -144,7 +142,7 @@ def forecast(
     models: dict[str, Model] = {POPULATION: posterior}
     cautions = _cautions(counts, posterior, stopped)
     if not stopped:
-        models |= _lines(counts, rng, _REPLICATES)
+        models |= _curves(counts, rng, replicates=_REPLICATES, draws=_DRAWS)
         if len(models) == 1:
             why = (
                 "up to the fewest attempts at any problem the coverage curve does not rise, so no line can be drawn "
@@ -152,19 +150,16 @@ def forecast(
             )
             cautions.append(Caution("one-model", why))
     errors = _backtest(counts, rng) if len(models) > 1 else {}
-    horizon = _HORIZON * float(np.median(np.repeat(counts.n, counts.multiplicity)))
-    at = np.r_[k, horizon]
     found = {
-        name: np.sort(_predict(model, counts, at, rng, estimand, stopped), axis=0)
+        name: np.sort(_predict(model, counts, k, rng, estimand, stopped), axis=0)
         for name, model in models.items()
     }
-    spread = {name: float(d[:, -1].std()) for name, d in found.items()}
-    weights = _weigh(spread, errors, _LUCK / problems**0.5)
-    medians = {name: np.median(d[:, :-1], axis=0) for name, d in found.items()}
+    weights = _weigh(found, errors, _LUCK / problems**0.5)
+    medians = {name: np.median(draws, axis=0) for name, draws in found.items()}
     estimate = mean_of(
         np.array([weights[name] for name in found]), np.stack(list(medians.values()))
     )
-    draws = _mixed({name: d[:, :-1] for name, d in found.items()}, weights)
+    draws = _mixed(found, weights)
     tail = _tail(level) if len(found) > 1 else (1 - level) / 2
     low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
     low, high = np.minimum(low, estimate), np.maximum(high, estimate)
@@ -183,11 +178,17 @@ def _check(counts: UniqueCounts, k: FloatArray, level: float) -> None:
         raise InputError(f"an interval has a level between 0 and 1, such as 0.95, not {level:g}")
 
 
-def _lines(counts: UniqueCounts, rng: np.random.Generator, replicates: int) -> dict[str, Model]:
+def _curves(
+    counts: UniqueCounts, rng: np.random.Generator, *, replicates: int, draws: int
+) -> dict[str, Model]:
+    """The members that go through the coverage curve; none where it does not rise."""
     grid, coverage = forecast_curves.curves(counts, rng, replicates)
     if np.ptp(coverage[0]) < _FLAT:
         return {}
-    return {name: draw(grid, coverage) for name, draw in forecast_curves.WEIGHTINGS.items()}
+    lines: dict[str, Model] = {
+        name: draw(grid, coverage) for name, draw in forecast_curves.WEIGHTINGS.items()
+    }
+    return lines | {PROCESS: forecast_process.draw(counts, grid, coverage, rng, draws)}
 
 
 def _predict(
@@ -240,15 +241,9 @@ def _so_far(
     return weight @ share, counts.c == 0
 
 
-def _weigh(
-    spread: Mapping[str, float], errors: Mapping[str, float], luck: float
-) -> dict[str, float]:
-    """Prior weight over the variance of the draws and over the squared error of the backtest."""
-    errors = errors if spread.keys() <= errors.keys() else {}
-    raw = {
-        name: _PRIOR[name] / (sd**2 + _LEAST_SPREAD**2) / (errors.get(name, 0.0) ** 2 + luck**2)
-        for name, sd in spread.items()
-    }
+def _weigh(names: Iterable[str], errors: Mapping[str, float], luck: float) -> dict[str, float]:
+    """The inverse of the squared error of the backtest, to which luck adds its own."""
+    raw = {name: 1 / (errors.get(name, 0.0) ** 2 + luck**2) for name in names}
     total = sum(raw.values())
     return {name: value / total for name, value in raw.items()}
 
@@ -295,10 +290,8 @@ def _left(
 ) -> dict[str, FloatArray]:
     """Chance of each member that a problem unsolved in pairs[:, 0] attempts is so in pairs[:, 1]."""
     early, late = pairs.T
-    table = {
-        name: line.left(early, late)[0]
-        for name, line in _lines(counts, rng, _REPLICATES // 4).items()
-    }
+    curves = _curves(counts, rng, replicates=_REPLICATES // 4, draws=_REPLICATES)
+    table = {name: np.median(model.left(early, late), axis=0) for name, model in curves.items()}
     table[POPULATION] = population.pilot_left(counts, early, late)
     return table
 

@@ -122,6 +122,24 @@ def pilot_left(counts: UniqueCounts, n: ArrayLike, k: ArrayLike) -> FloatArray:
     return np.asarray(weight[chosen] @ some.left(n, k) / weight[chosen].sum())
 
 
+def rates_given(counts: UniqueCounts, rng: np.random.Generator, draws: int) -> FloatArray:
+    """Success rates of the problems given their counts, shape (draws, P), problems in the order of the counts.
+
+    Under the posterior mean of the population from draws of the prior alone.
+    """
+    kernel, scale = explain(counts)
+    found = _pilot()
+    weight = _normalised(log_likelihood(counts, found.mass, kernel, scale) + _LOG_NEVER_PRIOR)
+    mass, zero = (weight @ (1 - _NEVER)) @ found.mass, float(weight.sum(axis=0) @ _NEVER)
+    rates = np.r_[np.exp(_LOG_RATE), 0.0]
+    columns = []
+    for j, many in enumerate(counts.multiplicity):
+        never = zero * np.exp(-scale[j]) if counts.c[j] == 0 else 0.0
+        share = np.r_[kernel[j] * mass, never]
+        columns.append(rng.choice(rates, (draws, many), p=share / share.sum()))
+    return np.concatenate(columns, axis=1)
+
+
 def explain(counts: UniqueCounts) -> tuple[FloatArray, FloatArray]:
     """How well each cell of rates explains each distinct count.
 

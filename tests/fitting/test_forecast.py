@@ -9,8 +9,8 @@ from scipy import integrate, special, stats
 from benchmarks import forecast as protocol
 from scaling.data.distinct import unique_counts
 from scaling.errors import InputError
-from scaling.fitting import forecast_curves, population
-from scaling.fitting.forecast import Forecast, forecast
+from scaling.fitting import forecast_curves, forecast_process, population
+from scaling.fitting.forecast import PROCESS, Forecast, forecast
 from scaling.fitting.forecast_floor import floor
 from scaling.fitting.passk import coverage
 
@@ -117,6 +117,62 @@ def test_a_line_that_misses_its_end_starts_from_what_was_seen():
     assert far == pytest.approx(line.unsolved([1e9])[0, 0], rel=0.01)
 
 
+# -- the wandering slope ----------------------------------------------------------------------------
+
+
+def test_rates_given_counts_are_those_of_the_problems():
+    counts = unique_counts([10_000] * 4 + [100], [5_000, 10, 0, 0, 0])
+    rates = population.rates_given(counts, np.random.default_rng(0), 500)
+    assert rates.shape == (500, 5)
+    order = np.repeat(counts.c, counts.multiplicity)
+    assert rates[:, order == 5_000].mean() == pytest.approx(0.5, abs=0.02)
+    assert rates[:, order == 10].mean() == pytest.approx(1e-3, rel=0.3)
+    most = np.repeat(counts.n, counts.multiplicity)
+    # no success in more attempts says more
+    assert rates[:, (order == 0) & (most == 10_000)].mean() < rates[:, most == 100].mean()
+
+
+def process_of(counts, draws=2_000):
+    rng = np.random.default_rng(0)
+    k, coverage_ = forecast_curves.curves(counts, rng, 100)
+    return forecast_process.draw(counts, k, coverage_, rng, draws)
+
+
+def test_a_slope_that_wanders_is_the_curve_inside_and_wider_the_farther_it_looks():
+    n, c = beta_log(21, problems=400, n=1_000)
+    curves = process_of(unique_counts(n, c))
+    inside = 1 - curves.unsolved([10.0, 100.0, 1_000.0])
+    assert np.median(inside, axis=0) == pytest.approx(coverage(n, c, [10, 100, 1_000]), abs=0.01)
+    left = curves.left([1_000.0] * 3, [2e3, 1e4, 1e6])
+    assert np.all(np.diff(left, axis=1) <= 1e-12)
+    assert np.all(np.diff(np.log(left).std(axis=0)) > 0)
+
+
+def test_luck_of_attempts_is_what_fresh_attempts_show():
+    rates = np.random.default_rng(22).beta(0.3, 12.0, 128)
+    rng = np.random.default_rng(23)
+    k = np.array([1.0, 10.0, 100.0])
+    again = [
+        np.log(-np.log(coverage(np.full(128, 100), rng.binomial(100, rates), k)))
+        for _ in range(300)
+    ]
+    counts = unique_counts(np.full(128, 100), rng.binomial(100, rates))
+    found = forecast_process.luck(counts, k, np.random.default_rng(0))
+    assert np.sqrt(np.diag(found)) == pytest.approx(np.std(again, axis=0), rel=0.35)
+
+
+def test_a_curve_that_bends_is_followed_where_lines_stay_behind():
+    # one success rate for all: coverage bends up, as no straight line does
+    n, c = counts_of(np.full(300, 3e-3), 200, 24)
+    counts = unique_counts(n, c)
+    truth = -np.expm1(5_000 * np.log1p(-3e-3))
+    k, coverage_ = forecast_curves.curves(counts, np.random.default_rng(0), 50)
+    line = 1 - forecast_curves.unweighted(k, coverage_).unsolved([5_000.0])[0, 0]
+    draws = 1 - process_of(counts).unsolved([5_000.0])[:, 0]
+    assert abs(np.median(draws) - truth) < 0.5 * abs(line - truth)
+    assert np.quantile(draws, 0.975) > 0.95
+
+
 # -- the forecast -----------------------------------------------------------------------------------
 
 
@@ -143,7 +199,7 @@ def test_curve_rises_and_the_interval_holds_it():
     assert np.all((found.low <= found.estimate) & (found.estimate <= found.high))
     assert found.draws.shape[1] == len(K)
     assert sum(m.weight for m in found.members.values()) == pytest.approx(1.0)
-    assert set(found.members) == {"population", *forecast_curves.WEIGHTINGS}
+    assert set(found.members) == {"population", PROCESS, *forecast_curves.WEIGHTINGS}
     assert all(m.backtest_error is not None for m in found.members.values())
     assert found.refused is None
 
