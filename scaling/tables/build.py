@@ -66,6 +66,11 @@ def build(
     the first. That first marginal is null where the rung is free, and where it would be below the
     next: such a rung is served only because doing nothing is not on offer.
 
+    Where sampling stops at the first accepted sample, the action's `stop_rule` says when to give up:
+    after `failures` samples that were not accepted. What the next ones gain per unit of the priced
+    resource, on the belief that these failures leave, is its `threshold`: at a price above it they
+    do not pay. At another price the ladder has the rung, and so the number of failures.
+
     A class that does nothing has the action `abstain`, which stands before its ladder, not on it.
     A class whose group is unusable gets the fallback, as a ladder of one rung, with a caution; where
     its own costs are known they are written, and its value is null and counts as 0. Each
@@ -431,10 +436,11 @@ def _action(columns: Mapping[str, Any]) -> dict[str, Any]:
     action["n_samples"] = n
     for name, value in values.items():
         action[KNOBS.get(name, name)] = None if value == "" else value
-    if n > 1 and (strategy is None or stop != "none"):
-        action["stop_rule"] = {"kind": stop}
     if stop == "first_accepted":
+        action["stop_rule"] = {"kind": stop, "failures": n}
         action.setdefault("verifier_model", ORACLE)
+    elif n > 1 and (strategy is None or stop != "none"):
+        action["stop_rule"] = {"kind": stop}
     return action
 
 
@@ -474,9 +480,19 @@ def _with_marginals(
         else None
         for (low, high), (before, after) in zip(pairwise(value), pairwise(use), strict=True)
     ]
+    for rung, after, next_marginal in zip(ladder, ladder[1:], marginals[1:], strict=False):
+        if next_marginal is not None and _only_more_samples(rung["action"], after["action"]):
+            rung["action"]["stop_rule"]["threshold"] = next_marginal
     if len(ladder) > 1 and not may_abstain and (marginals[0] or 0.0) < (marginals[1] or 0.0):
         marginals[0] = None
     return [rung | {"marginal": m} for rung, m in zip(ladder, marginals, strict=True)]
+
+
+def _only_more_samples(action: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether sampling goes on from one action to the other, and stops when a sample is accepted."""
+    apart = {"n_samples", "stop_rule", "strategy"}
+    rest = [{k: v for k, v in each.items() if k not in apart} for each in (action, after)]
+    return action.get("stop_rule", {}).get("kind") == "first_accepted" and rest[0] == rest[1]
 
 
 def _off_centre(menu: Menu, low: int, high: int) -> bool:
