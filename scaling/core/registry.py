@@ -50,7 +50,7 @@ def law(name: str) -> Law:
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "laws": ("laws", ()),
     "cost models": ("costs", ()),
-    "allocators": ("allocators", ("actions", "allocate", "allocation", "problem")),
+    "allocators": ("allocators", ("actions", "allocate", "allocation", "problem", "stream")),
     "readers": ("data/readers", ()),
     "exports": ("tables/export", ()),
 }
