@@ -51,6 +51,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "laws": ("laws", ()),
     "cost models": ("costs", ()),
     "allocators": ("allocators", ("actions", "allocate", "allocation", "problem", "stream")),
+    "closed forms": ("allocators/closed_forms", ()),
     "readers": ("data/readers", ()),
     "exports": ("tables/export", ()),
 }
