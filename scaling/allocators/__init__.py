@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scaling.allocators.allocate import allocate
 from scaling.allocators.allocation import Allocation, Fallback, Limit, Split
+from scaling.allocators.online import PriceController
 from scaling.allocators.repeated_sampling import funding, water_filling
 from scaling.allocators.sequential import (
     index_order,
@@ -23,6 +24,7 @@ __all__ = [
     "Allocation",
     "Fallback",
     "Limit",
+    "PriceController",
     "Split",
     "allocate",
     "best_p_first",

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 _NEGLIGIBLE = 1e-18
 _BLOCK = 1_000_000
+_FORGOTTEN = 1e-22
 
 
 def best_p_first(p: ArrayLike, budget: ArrayLike, cost: ArrayLike | None = None) -> FloatArray:
@@ -204,16 +205,16 @@ def until_accepted(menu: Menu, right: float, wrong: float, *, verifier: str | No
     The accepted sample is served; where all k are rejected nothing is, which counts as not right. A
     sample of a problem with rate p is rejected with probability `(1-t) + (t-f)(1-p)`, where t and f
     are the probabilities that a right and a wrong sample are accepted. What the menu tells of the
-    rates, `E(1-p)^i = 1 - coverage(i)`, gives every mixed moment, all terms positive:
+    rates, `E(1-p)^i = 1 - coverage(i)`, gives the rest, all terms positive:
 
-        R(j, i) = E[rejected^j (1-p)^i],   R(j+1, i) = (1-t) R(j, i) + (t-f) R(j, i+1)
-        value(k) = t sum_{j<k} (R(j, 0) - R(j, 1))
-        cost(k) = cost(1) + sum_{j=1}^{k-1} R(j, 0) (cost(j+1) - cost(j))
+        E rejected^j = sum_i C(j, i) (1-t)^(j-i) (t-f)^i E(1-p)^i, and so E[rejected^j p]
+        value(k) = t sum_{j<k} E[rejected^j p]
+        cost(k) = cost(1) + sum_{j=1}^{k-1} E rejected^j (cost(j+1) - cost(j))
 
     With t = 1 and f = 0 that is `until_success`. The value is the accuracy of `acc(K) = E[p t / a
     (1 - (1-a)^K)]`, a = 1 - rejected (Stroebl et al. 2024, arXiv 2411.17501); it stays below its
     ceiling however many are drawn. The k-th sample is worth `t E[p | k-1 rejected]` where it is
-    drawn, which falls in k. Time grows with the square of the number of samples.
+    drawn, which falls in k.
 
     The two probabilities hold for all problems alike; rates pooled over problems that differ in
     them are not these (the same source, and `closed_forms.verifier_cap` for problems of their own).
@@ -270,12 +271,23 @@ def until_accepted(menu: Menu, right: float, wrong: float, *, verifier: str | No
 
 
 def _rejected(moments: FloatArray, stay: float, move: float) -> FloatArray:
-    """`E[(stay + move q)^j g(q)]` for j = 0 .. K-1, from `E[q^j g(q)]`, each of shape (runs, K)."""
-    out = np.empty_like(moments)
-    row = moments
-    for j in range(moments.shape[1]):
-        out[:, j] = row[:, 0]
-        row = stay * row[:, :-1] + move * row[:, 1:]
+    """`E[(stay + move q)^k g(q)]` for k = 0 .. K-1, from `E[q^i g(q)]`, each of shape (runs, K).
+
+    That is `(stay + move)^k` times the mean of `E[q^i g(q)]` over i ~ Binomial(k, move / (stay +
+    move)), whose weights follow from those of k-1; weights below 1e-22 are let go.
+    """
+    out = np.zeros_like(moments)
+    total, scale = stay + move, 1.0
+    weight, low = np.ones(1), 0
+    for k in range(moments.shape[1]):
+        out[:, k] = scale * (moments[:, low : low + weight.size] @ weight)
+        scale *= total
+        if scale == 0:
+            break
+        weight = (np.append(stay * weight, 0.0) + np.append(0.0, move * weight)) / total
+        kept = np.flatnonzero(weight > _FORGOTTEN)
+        weight = weight[kept[0] : kept[-1] + 1]
+        low += int(kept[0])
     return out
 
 

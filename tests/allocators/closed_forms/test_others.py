@@ -1,4 +1,4 @@
-"""FLOPs exchange, visual tokens, sleep time and chain length against their sources."""
+"""FLOPs exchange, visual tokens, sleep time, chain length and retries against their sources."""
 
 from __future__ import annotations
 
@@ -7,11 +7,18 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from scaling.allocators import allocate
-from scaling.allocators.closed_forms import cot_length, flops_exchange, sleep_time, vlm_tokens
+from scaling.allocators.closed_forms import (
+    cot_length,
+    flops_exchange,
+    retry_cap,
+    sleep_time,
+    vlm_tokens,
+)
+from scaling.core.special import log_beta_ratio
 from scaling.errors import InfeasibleError, InputError, UsageError
 
 # --- FLOPs exchange --------------------------------------------------------------------------
@@ -235,3 +242,36 @@ def test_reference_lengths(reference_data):
         best = cot_length.solve(row["T"], row["M"], row["sigma"])
         assert best.action["iterations"][0] == pytest.approx(row["N_star"], rel=1e-12)
         assert best.value == pytest.approx(row["log_accuracy_at_star"], rel=1e-12)
+
+
+# --- retries ---------------------------------------------------------------------------------
+
+
+@settings(max_examples=80)
+@given(
+    st.floats(0.05, 5) | st.just(1.0), st.floats(0.2, 30), st.floats(0.01, 5), st.floats(0.01, 200)
+)
+def test_no_other_number_of_retries_is_cheaper(alpha, beta, attempt, takeover):
+    best = retry_cap.solve(alpha, beta, attempt, takeover)
+    cap = int(best.whole["samples"][0])
+    assume(cap < 20_000)
+    K = np.arange(2 * cap + 50)
+    missed = np.exp(log_beta_ratio(alpha, beta, K))
+    costs = attempt * np.concatenate(([0.0], np.cumsum(missed)[:-1])) + takeover * missed
+    assert -best.whole_value == pytest.approx(costs.min(), rel=1e-9)
+    assert retry_cap.expected_cost(K, alpha, beta, attempt, takeover) == pytest.approx(
+        costs, rel=1e-7
+    )
+    assert best.value >= best.whole_value - 1e-9 * abs(best.value)
+    assert best.residual < 1e-9
+
+
+def test_retries_by_brute_force():
+    """Of Beta(.2955, 12.365) at H / C = 200: 47, where the leading order a H / C says 59."""
+    assert retry_cap.solve(0.2955, 12.365, 1.0, 200.0).whole["samples"].tolist() == [47]
+    # never worth a try: the first success is too unlikely
+    assert retry_cap.solve(0.2, 50.0, 1.0, 10.0).whole["samples"].tolist() == [0]
+    with pytest.raises(UsageError, match="too many for a menu"):
+        retry_cap.menu(1.0, 1.0, 1e-6, 1.0)
+    with pytest.raises(InputError, match=r"attempt\[0\] is 0\.0"):
+        retry_cap.solve(1.0, 1.0, 0.0, 1.0)
