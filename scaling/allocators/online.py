@@ -113,6 +113,8 @@ class PriceController:
         spent: used so far.
         served: queries so far.
         rate: budget per query that is aimed at, `left` over the queries to come at the last `plan`.
+        floor: below which the price does not fall, so that it is soon back after slack hours; a
+            thousandth of the first price where not given.
 
     Raises:
         ControllerError: a budget, number of queries, price or step that is not positive and finite.
@@ -126,6 +128,7 @@ class PriceController:
     spent: float = 0.0
     served: int = 0
     rate: float = 0.0
+    floor: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("budget", "queries", "price", "step"):
@@ -135,12 +138,14 @@ class PriceController:
                     " A budget that does not bind needs no controller." if name == "price" else ""
                 )
                 raise ControllerError(f"{name} is {value!r}; give a positive number.{hint}")
-        for name in ("spent", "served", "rate"):
+        for name in ("spent", "served", "rate", "floor"):
             value = getattr(self, name)
             if not (_is_number(value) and value >= 0):
                 raise ControllerError(f"{name} is {value!r}; it is a number, zero or more.")
         if not self.rate:
             self.rate = self.budget / self.queries
+        if not self.floor:
+            self.floor = self.price / 1000
 
     @classmethod
     def of_table(
@@ -215,7 +220,7 @@ class PriceController:
         self.served += 1
         # one query moves the price by a factor of e at most, whatever it used
         moved = self.step * (used / self.rate - 1) / math.sqrt(self.queries)
-        self.price *= math.exp(min(moved, 1.0))
+        self.price = max(self.price * math.exp(min(moved, 1.0)), self.floor)
 
     def plan(self, remaining: int, *, budget: float | None = None) -> None:
         """Aim anew at the budget, given a better forecast of how many queries are to come.

@@ -88,6 +88,7 @@ def play(
     Raises:
         UsageError: the menu lacks the resource, or has an unusable class.
         InputError: no query, or one of no class of the menu.
+        InfeasibleError: the budget does not pay for the cheapest actions of the queries that came.
     """
     if resource not in menu.cost:
         raise UsageError(f"The menu has no cost in {resource}; it has: {', '.join(menu.cost)}.")

@@ -202,6 +202,9 @@ def test_the_price_follows_the_spending():
     assert controller.price == pytest.approx(0.5 * np.exp(-0.1))
     controller.charge(1e9)
     assert controller.price == pytest.approx(0.5 * np.exp(0.9))  # a factor of e at most
+    for _ in range(10_000):
+        controller.charge(0.0)
+    assert controller.price == controller.floor == 0.0005  # slack hours are soon made good
     controller.plan(50, budget=3e9)
     assert controller.rate == pytest.approx((3e9 - controller.spent) / 50)
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from scaling.curves import FloatArray, Menu
 
 
+_NOTHING = 1e-250  # gains below it are not bought, whatever the budget
+
+
 def saturation(
     ceiling: ArrayLike, p: ArrayLike, eps: float, *, rule: Literal["marginal", "gap"] = "marginal"
 ) -> FloatArray:
@@ -160,7 +163,7 @@ def _largest_gains(F: FloatArray, p: FloatArray, total: int) -> FloatArray:
     low, high = 0.0, float((F * p).max(initial=0.0))
     for _ in range(200):  # all gains above a price, as long as they fit
         middle = math.sqrt(low * high) if low > 0 else high * 1e-3
-        if middle in (low, high) or middle < 1e-280:
+        if middle in (low, high) or middle < _NOTHING / 1e30:
             break
         low, high = (low, middle) if saturation(F, p, middle).sum() <= total else (middle, high)
         if low > 0 and high <= low * (1 + 1e-12):
@@ -175,7 +178,7 @@ def _largest_gains(F: FloatArray, p: FloatArray, total: int) -> FloatArray:
     heapq.heapify(heap)
     for _ in range(total - int(n.sum())):
         won, _, i = heap[0]
-        if won == 0:
+        if -won < _NOTHING:
             break
         n[i] += 1
         heapq.heapreplace(heap, (-gain(i), n[i], i))

@@ -116,16 +116,18 @@ def test_never_accepted_costs_for_ever():
 
 def test_plateaus():
     given_ = {"p": [0.87, 0.13], "t": 1.0, "f": 0.25, "loss": 0.7, "w": [0.58, 0.42]}
-    best = solve(**given_)
-    low, high = plateau(0.005, **given_)
+    best = solve(**given_).whole_value
     values = net_value(np.arange(200), **given_)
-    good = np.flatnonzero(values >= best.whole_value - 0.005)
-    assert (low, high) == (
-        good[0],
-        good[good < 200].max() if values[199] < best.whole_value - 0.005 else 5,
-    )
+    for delta in (0.0, 0.001, 0.005):
+        low, high = plateau(delta, **given_)
+        assert low <= 3 <= high
+        assert (values[low : int(high) + 1] >= best - delta).all()
+        assert values[low - 1] < best - delta
+        assert values[int(high) + 1] < best - delta
+    # reference.json, flaws_two_type: V(3) = .52457, V(5) = .52078, V(inf) = .51760
     assert plateau(0.0, **given_) == (3, 3)
-    assert plateau(1.0, **given_)[1] == math.inf
+    assert plateau(0.004, **given_) == (2, 5)
+    assert plateau(0.01, **given_) == (2, math.inf)
 
 
 @settings(max_examples=25)
