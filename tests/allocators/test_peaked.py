@@ -113,7 +113,7 @@ def test_a_table_serves_no_votes_past_the_peak_at_any_price(budget):
 
 def test_a_stream_gets_no_votes_past_the_peak():
     menu = voting(skip=True)
-    controller = PriceController(1e9, 500, 1.0)  # far more than there is to buy
+    controller = PriceController(1e9, 500, 1e-6)  # far more than there is to buy
     day = play(menu, np.arange(500) % len(VOTES), controller, resource="samples")
     top = ODD[peaks(menu)]
     served = np.where(day.rung >= 0, menu.action["samples"][day.rung], 0)
