@@ -19,7 +19,7 @@ import numpy as np
 from benchmarks.harness import best_of, row, seconds
 from scaling.allocators import allocate, until_success
 from scaling.allocators.online import PriceController
-from scaling.allocators.stream import arrivals_of, play, use_until_success
+from scaling.allocators.online_replay import arrivals_of, play, use_until_success
 from scaling.core.special import log_beta_ratio
 from scaling.curves import Menu, over_samples
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.harness import Row
-    from scaling.allocators.stream import Stream
+    from scaling.allocators.online_replay import Replayed
     from scaling.curves import IntArray
 
 CLASSES = np.array([(3.0, 1.0), (1.0, 1.5), (0.5, 3.0), (0.3, 8.0), (0.2, 20.0)])
@@ -48,7 +48,7 @@ def measure() -> list[Row]:
             counts = np.bincount(arrivals[t:], minlength=5).astype(np.float64)
             allocate(replace(menu, weight=counts), RATE, unit="tokens")
 
-    def ours() -> Stream:
+    def ours() -> Replayed:
         return play(menu, arrivals, controller(menu), use=uses(menu, arrivals))
 
     ours_s, *_ = best_of(ours, repeats=3)

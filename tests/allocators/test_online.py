@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from scaling.allocators import allocate, until_success
 from scaling.allocators import online as module
 from scaling.allocators.online import ControllerError, Ladder, PriceController
-from scaling.allocators.stream import arrivals_of, play, use_until_success
+from scaling.allocators.online_replay import arrivals_of, play, use_until_success
 from scaling.core.special import log_beta_ratio
 from scaling.curves import over_samples
 from scaling.errors import InputError, UsageError

@@ -14,7 +14,7 @@ from scipy.stats import binom
 from scaling.allocators import allocate
 from scaling.allocators.closed_forms import cot_length, verifier_cap
 from scaling.allocators.online import PriceController
-from scaling.allocators.stream import play
+from scaling.allocators.online_replay import play
 from scaling.curves import Menu
 from scaling.tables.check import check
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stream:
+class Replayed:
     """What a controller made of a stream of T queries.
 
     Attributes:
@@ -68,7 +68,7 @@ def play(
     use: Callable[[int, int], float] | None = None,
     most: FloatArray | None = None,
     forecast: Callable[[int], int | None] | None = None,
-) -> Stream:
+) -> Replayed:
     """Serve a stream of queries, one by one, at the controller's price.
 
     Each query gets the rung of its class's hull that the controller chooses. The controller is
@@ -139,7 +139,7 @@ def play(
         controller.charge(spent)
     served = np.where(rung >= 0, menu.value[rung], 0.0)
     counts = np.bincount(came, minlength=menu.curve.size)
-    return Stream(
+    return Replayed(
         budget=budget,
         spent=math.fsum(used.tolist()),
         value=math.fsum(served.tolist()) / came.size,
