@@ -1,14 +1,18 @@
-"""Contract checks that every law must pass, usable on your own.
+"""Contract checks that every law and every closed form must pass, usable on your own.
 
-    from scaling.testing import check_law
+    from scaling.testing import check_allocator, check_law
     check_law(my_law)
+    check_allocator(my_closed_form)
 
-Each check is a function of the law and a random generator; it raises `AssertionError` saying what
-failed. `LAW_CHECKS` lists them, for a test that is parametrised over laws and checks.
+Each check is a function of a law and a random generator, or of a closed form; it raises
+`AssertionError` saying what failed. `LAW_CHECKS` and `ALLOCATOR_CHECKS` list them, for a test that is
+parametrised over members and checks.
 """
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from scaling.allocators import allocate
+from scaling.allocators.closed_forms import ClosedForm, Optimum
 from scaling.core.law import Law
 from scaling.data.evidence import Counts, Points
 
@@ -229,3 +235,91 @@ def check_law(law: Law, *, seed: int = 0) -> None:
     """
     for check in LAW_CHECKS:
         check(law, np.random.default_rng(seed))
+
+
+# --- closed forms ----------------------------------------------------------------------------
+
+AllocatorCheck = Callable[[ClosedForm], None]
+
+
+def _solved(form: ClosedForm) -> list[tuple[dict[str, Any], Optimum]]:
+    assert form.examples, "the closed form has no examples to be checked on"
+    return [(dict(example), form.solve(**example)) for example in form.examples]
+
+
+def optimality_holds(form: ClosedForm) -> None:
+    """The residual of the optimality conditions is rounding."""
+    for example, best in _solved(form):
+        assert 0 <= best.residual < 1e-9, f"{example}: the residual is {best.residual}"
+
+
+def values_are_those_of_the_actions(form: ClosedForm) -> None:
+    """Both values are what `value` says of the actions, and the reals are worth no less."""
+    for example, best in _solved(form):
+        for action, told in ((best.action, best.value), (best.whole, best.whole_value)):
+            found = form.value(action, **example)
+            assert math.isclose(found, told, rel_tol=1e-12, abs_tol=1e-12), (
+                f"{example}: {dict(action)} is worth {found}, not {told}"
+            )
+        slack = 1e-9 * (1 + abs(best.value))
+        assert best.whole_value <= best.value + slack, (
+            f"{example}: whole numbers are worth {best.whole_value}, more than {best.value}"
+        )
+        assert best.price >= 0, f"{example}: the marginal value is {best.price}"
+
+
+def engine_finds_the_same(form: ClosedForm) -> None:
+    """`allocate`, given the menu, finds nothing better and nothing worse than the whole numbers.
+
+    The menu's other rungs are worth no more where the engine says so: its bound is the certificate.
+    """
+    for example, best in _solved(form):
+        menu, limit = form.menu(**example)
+        found = allocate(menu, limits=[limit])
+        ladder = found.ladder
+        action = {name: column[found.chosen] for name, column in ladder.action.items()}
+        theirs = form.value(action, **example)
+        assert math.isclose(theirs, best.whole_value, rel_tol=1e-9, abs_tol=1e-9), (
+            f"{example}: the engine's {action} is worth {theirs}; the closed form's "
+            f"{dict(best.whole)} {best.whole_value}"
+        )
+        for name, column in best.whole.items():
+            if name in action:
+                assert column.shape == action[name].shape, f"{example}: {name} has {column.shape}"
+
+
+def documents_are_json(form: ClosedForm) -> None:
+    """The result is JSON without NaN or Infinity, and the same each time."""
+    for example, best in _solved(form):
+        text = best.to_json()
+        assert json.loads(text) == best.document(), f"{example}: the document changes on its way"
+        assert form.solve(**example).to_json() == text, f"{example}: two solves differ"
+
+
+def formula_has_a_place(form: ClosedForm) -> None:
+    """The formula, its source and where it stands there."""
+    assert form.meaning, "the closed form has no meaning"
+    assert form.formula, "the closed form states no formula"
+    assert form.references, "the closed form names no source"
+    for r in form.references:
+        assert r.text, "a reference without a title"
+        assert r.place, f"{r.text}: say where in it the formula stands"
+
+
+ALLOCATOR_CHECKS: tuple[AllocatorCheck, ...] = (
+    optimality_holds,
+    values_are_those_of_the_actions,
+    engine_finds_the_same,
+    documents_are_json,
+    formula_has_a_place,
+)
+
+
+def check_allocator(form: ClosedForm) -> None:
+    """Run every check on a closed form, over its examples.
+
+    Raises:
+        AssertionError: saying what failed.
+    """
+    for check in ALLOCATOR_CHECKS:
+        check(form)

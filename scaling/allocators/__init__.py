@@ -4,18 +4,38 @@ from __future__ import annotations
 
 from scaling.allocators.allocate import allocate
 from scaling.allocators.allocation import Allocation, Fallback, Limit, Split
+from scaling.allocators.online import PriceController
 from scaling.allocators.repeated_sampling import funding, water_filling
-from scaling.allocators.stop_at_success import best_p_first, round_robin, until_success
+from scaling.allocators.sequential import (
+    index_order,
+    posterior_order,
+    rate_order,
+    replay,
+    round_robin_order,
+)
+from scaling.allocators.stop_at_success import (
+    best_p_first,
+    round_robin,
+    until_accepted,
+    until_success,
+)
 
 __all__ = [
     "Allocation",
     "Fallback",
     "Limit",
+    "PriceController",
     "Split",
     "allocate",
     "best_p_first",
     "funding",
+    "index_order",
+    "posterior_order",
+    "rate_order",
+    "replay",
     "round_robin",
+    "round_robin_order",
+    "until_accepted",
     "until_success",
     "water_filling",
 ]

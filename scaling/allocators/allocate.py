@@ -47,6 +47,7 @@ def allocate(
     split: bool = False,
     extrapolate: bool = False,
     until_success: bool = False,
+    until_accepted: tuple[float, float] | None = None,
     costs: Any = None,
     seed: int = 0,
 ) -> Allocation:
@@ -78,6 +79,8 @@ def allocate(
         extrapolate: put actions beyond the data on the menu.
         until_success: a verifier in the loop stops sampling at the first success, so that actions
             cost what is used until then, in expectation (`stop_at_success.until_success`).
+        until_accepted: the same with a verifier that errs: the probabilities that it accepts a right
+            sample and a wrong one. Values are then accuracies (`stop_at_success.until_accepted`).
         costs: `scaling.costs.SampleCosts`; not for a menu, which has its own.
         seed: recorded in the result.
 
@@ -103,8 +106,15 @@ def allocate(
         ]
     )
     menu = replace(menu, skip=menu.skip or allow_skip)
+    if until_success and until_accepted is not None:
+        raise UsageError(
+            "Sampling stops at the first success or at the first accepted sample, not at both. Give "
+            "until_success for a verifier without error, or until_accepted (--until-accepted)."
+        )
     if until_success:
         menu = stop_at_success.until_success(menu)
+    if until_accepted is not None:
+        menu = stop_at_success.until_accepted(menu, *until_accepted)
     if weights is not None:
         menu = replace(menu, weight=_weights(menu, weights))
     if queries is None and classes == "problem":
@@ -130,7 +140,7 @@ def allocate(
     from_fit = values == "posterior" and any(not isinstance(one, Menu) for one in sources)
     ladder = allocation.ladder
     for one in sources:
-        if hasattr(one, "intervals"):
+        if hasattr(one, "intervals") and until_accepted is None:  # they are those of coverage
             ladder = one.intervals(ladder)
     return replace(
         allocation,

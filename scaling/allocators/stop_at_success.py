@@ -1,8 +1,9 @@
 """Repeated sampling with a verifier in the loop: a problem that is solved is sampled no more.
 
-Two orders of attempts under one total budget, and menus whose cost is what is used until the first
-success. Coverage as a function of the total number of attempts is the coverage@cost of Meir et al.
-(2026), Reset and Discard, arXiv 2601.21522.
+Two orders of attempts under one total budget (`sequential` has the general ones), and menus whose
+cost is what is used until the first success, or until a verifier that errs accepts. Coverage as a
+function of the total number of attempts is the coverage@cost of Meir et al. (2026), Reset and
+Discard, arXiv 2601.21522.
 """
 
 from __future__ import annotations
@@ -16,12 +17,13 @@ from scaling.allocators.repeated_sampling import checked_costs, checked_rates
 from scaling.errors import InputError, UsageError
 
 if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
     from scaling.curves import BoolArray, FloatArray, IntArray, Menu
 
 _NEGLIGIBLE = 1e-18
 _BLOCK = 1_000_000
+_FORGOTTEN = 1e-22
 
 
 def best_p_first(p: ArrayLike, budget: ArrayLike, cost: ArrayLike | None = None) -> FloatArray:
@@ -188,6 +190,132 @@ def until_success(menu: Menu) -> Menu:
         UsageError: the menu does not maximise coverage, has no samples, or stops already.
         InputError: numbers of samples are left out; the class and the numbers are named.
     """
+    begins = _run_starts(menu)
+    missed = np.concatenate(([0.0], 1.0 - np.clip(menu.value[:-1], 0.0, 1.0)))
+    return replace(
+        menu,
+        cost=_cost_where_drawn(menu, begins, missed),
+        action={**menu.action, "stop_rule": _everywhere(menu, "first_accepted")},
+    )
+
+
+def until_accepted(menu: Menu, right: float, wrong: float, *, verifier: str | None = None) -> Menu:
+    """The same actions where sampling stops at the first sample that a verifier accepts.
+
+    The accepted sample is served; where all k are rejected nothing is, which counts as not right. A
+    sample of a problem with rate p is rejected with probability `(1-t) + (t-f)(1-p)`, where t and f
+    are the probabilities that a right and a wrong sample are accepted. What the menu tells of the
+    rates, `E(1-p)^i = 1 - coverage(i)`, gives the rest, all terms positive:
+
+        E rejected^j = sum_i C(j, i) (1-t)^(j-i) (t-f)^i E(1-p)^i, and so E[rejected^j p]
+        value(k) = t sum_{j<k} E[rejected^j p]
+        cost(k) = cost(1) + sum_{j=1}^{k-1} E rejected^j (cost(j+1) - cost(j))
+
+    With t = 1 and f = 0 that is `until_success`. The value is the accuracy of `acc(K) = E[p t / a
+    (1 - (1-a)^K)]`, a = 1 - rejected (Stroebl et al. 2024, arXiv 2411.17501); it stays below its
+    ceiling however many are drawn. The k-th sample is worth `t E[p | k-1 rejected]` where it is
+    drawn, which falls in k.
+
+    The two probabilities hold for all problems alike; rates pooled over problems that differ in
+    them are not these (the same source, and `closed_forms.verifier_cap` for problems of their own).
+    A rejected sample is taken to cost what an accepted one does, the verifier's work included.
+
+    Args:
+        menu: coverage by number of samples, every number from 1 on.
+        right: t, probability that the verifier accepts a right sample.
+        wrong: f, probability that it accepts a wrong one, at most t.
+        verifier: what the table calls it; by default a text with the two probabilities.
+
+    Returns:
+        A menu that maximises accuracy, with the strategy `resample`. Standard errors and intervals
+        of coverage are left out.
+
+    Raises:
+        UsageError: the menu does not maximise coverage, has no samples, or stops already; or the
+            probabilities are outside [0, 1], or a wrong sample is accepted more often than a right.
+        InputError: numbers of samples are left out; the class and the numbers are named.
+    """
+    if not 0 <= wrong <= right <= 1 or right == 0:
+        raise UsageError(
+            f"The verifier accepts {right} of the right samples and {wrong} of the wrong ones. Both "
+            "are from 0 to 1, the first is positive, and the second at most the first: a verifier "
+            "that prefers wrong samples is to be read the other way round."
+        )
+    begins = _run_starts(menu)
+    runs = np.append(np.flatnonzero(begins), menu.value.size)
+    length = np.diff(runs)
+    drawn, gained = np.empty(menu.value.size), np.empty(menu.value.size)
+    for K in np.unique(length).tolist():  # runs of one length at once
+        at = runs[:-1][length == K][:, None] + np.arange(K)
+        missed = np.pad(
+            1.0 - np.clip(menu.value[at], 0.0, 1.0), ((0, 0), (1, 0)), constant_values=1
+        )
+        drawn[at] = _rejected(missed[:, :-1], 1 - right, right - wrong)
+        solved = np.maximum(-np.diff(missed), 0.0)  # interpolated coverage may be off by rounding
+        gained[at] = right * _rejected(solved, 1 - right, right - wrong)
+    named = verifier or f"accepts {right:g} of right, {wrong:g} of wrong samples"
+    return replace(
+        menu,
+        maximise="accuracy",
+        value=np.minimum(_sums(gained, begins), 1.0),
+        value_se=None,
+        interval=None,
+        cost=_cost_where_drawn(menu, begins, drawn),
+        action={
+            **menu.action,
+            "strategy": _everywhere(menu, "resample"),
+            "verifier_model": _everywhere(menu, named),
+            "stop_rule": _everywhere(menu, "first_accepted"),
+        },
+    )
+
+
+def _rejected(moments: FloatArray, stay: float, move: float) -> FloatArray:
+    """`E[(stay + move q)^k g(q)]` for k = 0 .. K-1, from `E[q^i g(q)]`, each of shape (runs, K).
+
+    That is `(stay + move)^k` times the mean of `E[q^i g(q)]` over i ~ Binomial(k, move / (stay +
+    move)), whose weights follow from those of k-1; weights below 1e-22 are let go.
+    """
+    out = np.zeros_like(moments)
+    total, scale = stay + move, 1.0
+    weight, low = np.ones(1), 0
+    for k in range(moments.shape[1]):
+        out[:, k] = scale * (moments[:, low : low + weight.size] @ weight)
+        scale *= total
+        if scale == 0:
+            break
+        weight = (np.append(stay * weight, 0.0) + np.append(0.0, move * weight)) / total
+        kept = np.flatnonzero(weight > _FORGOTTEN)
+        weight = weight[kept[0] : kept[-1] + 1]
+        low += int(kept[0])
+    return out
+
+
+def _cost_where_drawn(menu: Menu, begins: BoolArray, drawn: FloatArray) -> dict[str, FloatArray]:
+    """Expected cost by resource, given how likely it is that each rung's last sample is drawn."""
+    return {
+        resource: _sums(np.where(begins, amount, drawn * np.diff(amount, prepend=0.0)), begins)
+        for resource, amount in menu.cost.items()
+    }
+
+
+def _sums(step: FloatArray, begins: BoolArray) -> FloatArray:
+    """Running sums, run by run: one over all would lose digits."""
+    runs = np.split(step, np.flatnonzero(begins)[1:])
+    return np.concatenate([np.cumsum(run) for run in runs])
+
+
+def _everywhere(menu: Menu, text: str) -> NDArray[np.str_]:
+    return np.broadcast_to(np.asarray(text), menu.value.shape)
+
+
+def _run_starts(menu: Menu) -> BoolArray:
+    """Rungs at which one sample of another action or curve begins, shape (N,).
+
+    Raises:
+        UsageError: the menu is not of coverage by samples, or stops already.
+        InputError: numbers of samples are left out.
+    """
     if menu.maximise != "coverage" or "samples" not in menu.action:
         raise UsageError(
             "Stopping at the first success needs a menu of coverage by number of samples; this one "
@@ -195,20 +323,6 @@ def until_success(menu: Menu) -> Menu:
         )
     if "stop_rule" in menu.action:
         raise UsageError("The menu has a stop rule already. Give the menu of all samples.")
-    begins = _run_starts(menu)
-    missed = np.concatenate(([0.0], 1.0 - np.clip(menu.value[:-1], 0.0, 1.0)))
-    cost = {}
-    for resource, amount in menu.cost.items():
-        step = np.where(begins, amount, missed * np.diff(amount, prepend=0.0))
-        # run by run: one running sum over all would lose digits
-        runs = np.split(step, np.flatnonzero(begins)[1:])
-        cost[resource] = np.concatenate([np.cumsum(run) for run in runs])
-    stop = np.broadcast_to(np.asarray("first_accepted"), menu.value.shape)
-    return replace(menu, cost=cost, action={**menu.action, "stop_rule": stop})
-
-
-def _run_starts(menu: Menu) -> BoolArray:
-    """Rungs at which one sample of another action or curve begins, shape (N,)."""
     begins = np.zeros(menu.value.size, dtype=np.bool_)
     begins[:1] = True
     begins[menu.start[:-1][np.diff(menu.start) > 0]] = True

@@ -88,6 +88,11 @@ def _cost_options(command: Any) -> Any:
     is_flag=True,
     help="A verifier stops sampling at the first success; actions cost what is used until then.",
 )
+@click.option(
+    "--until-accepted",
+    metavar="RIGHT,WRONG",
+    help="The same for a verifier that errs: how often it accepts a right sample, and a wrong one.",
+)
 @options.reading
 @options.seed
 def command(
@@ -107,6 +112,7 @@ def command(
     split: bool,
     extrapolate: bool,
     until_success: bool,
+    until_accepted: str | None,
     rename: tuple[str, ...],
     check_duplicates: bool,
     threshold: float | None,
@@ -139,6 +145,7 @@ def command(
     asked = [Limit.parse(text, queries=queries) for text in limits]
     if amount is not None and unit is not None:
         Limit(unit, "average", amount)  # refuses what cannot be a budget before anything is read
+    accepts = None if until_accepted is None else _accepts(until_accepted)
     priced = _costs(**costs)
     options.check_output(output, [*inputs, *([] if weights is None else [weights])])
     traffic = None if weights is None else _weights(weights)
@@ -173,6 +180,7 @@ def command(
             split=split,
             extrapolate=extrapolate,
             until_success=until_success,
+            until_accepted=accepts,
             costs=priced,
             seed=seed,
         )
@@ -193,6 +201,19 @@ def command(
 
 
 # --- reading -----------------------------------------------------------------------------------
+
+
+def _accepts(text: str) -> tuple[float, float]:
+    right, comma, wrong = text.partition(",")
+    if not comma:
+        raise UsageError(
+            f"--until-accepted {text}: give two numbers, how often a right sample is accepted and how "
+            "often a wrong one, such as 0.95,0.02."
+        )
+    return (
+        options.finite(right, "--until-accepted, right samples"),
+        options.finite(wrong, "--until-accepted, wrong samples"),
+    )
 
 
 _SHAPE = ("parameters", "layers", "width", "tokens_sd")
@@ -520,7 +541,10 @@ def action_of(action: Mapping[str, Any]) -> str:
     parts = [str(action["model"])] if action.get("model") else []
     for name, value in action.items():
         if value == "first_accepted":
-            parts.append("until one is right")
+            errs = action.get("strategy") == "resample"
+            parts.append("until one is accepted" if errs else "until one is right")
+        elif value == "resample" or name == "verifier_model":
+            continue
         elif name != "model" and value not in (None, ""):
             one = name.replace("_", " ")
             one = one.removesuffix("s") if value == 1 else one
@@ -536,7 +560,13 @@ def assumed(menu: Menu) -> Iterator[str]:
             "so something must recognise the right one"
         )
     if "first_accepted" in menu.action.get("stop_rule", ()):
-        yield "sampling stops at the first right sample; a wrong one costs what a right one does"
+        for verifier in dict.fromkeys(menu.action.get("verifier_model", [])):
+            yield (
+                f"sampling stops at the first sample that a verifier accepts, which {verifier}, of "
+                "every problem alike; where all are rejected none is served"
+            )
+        if "verifier_model" not in menu.action:
+            yield "sampling stops at the first right sample; a wrong one costs what a right one does"
     if menu.estimand == "population":
         yield "queries are like the problems of the log (the population estimand)"
     elif menu.estimand == "benchmark":

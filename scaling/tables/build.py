@@ -66,6 +66,11 @@ def build(
     the first. That first marginal is null where the rung is free, and where it would be below the
     next: such a rung is served only because doing nothing is not on offer.
 
+    Where sampling stops at the first accepted sample, the action's `stop_rule` says when to give up:
+    after `failures` samples that were not accepted. What the next ones gain per unit of the priced
+    resource, on the belief that these failures leave, is its `threshold`: at a price above it they
+    do not pay. At another price the ladder has the rung, and so the number of failures.
+
     A class that does nothing has the action `abstain`, which stands before its ladder, not on it.
     A class whose group is unusable gets the fallback, as a ladder of one rung, with a caution; where
     its own costs are known they are written, and its value is null and counts as 0. Each
@@ -209,6 +214,8 @@ class _Rows:
             cautions.append(_UNNAMED)
         if _off_centre(menu, first, first + len(ladder)):
             cautions.append(_OFF_CENTRE)
+        if main in (-1, first):
+            cautions += self._little_to_gain(ladder[0], nothing=main == -1)
         return row | {
             "guarantee": "asymptotic" if any("interval" in each for each in spread) else "none",
             "support": {**self._support(c), "extrapolated": beyond},
@@ -216,6 +223,22 @@ class _Rows:
             "ladder": ladder,
             "may_abstain": bool(menu.skip),
         }
+
+    def _little_to_gain(self, rung: dict[str, Any], *, nothing: bool) -> list[dict[str, str]]:
+        """Says of a class that its cheapest action gains less than the price, where it does."""
+        resource, price = self._allocation.priced_resource, self._allocation.price or 0.0
+        value, use = (
+            rung["expected"]["value"]["mean"],
+            rung["expected"]["resources"][resource]["mean"],
+        )
+        if not price * use > value * (1 + 1e-9):
+            return []
+        end = "so it gets nothing" if nothing else "but doing nothing is not on offer"
+        message = (
+            f"the first action gains {value / use:.3g} per unit of {resource}, less than the "
+            f"{price:.3g} that it buys elsewhere, {end}."
+        )
+        return [{"code": "little-to-gain", "message": message}]
 
     def _fallback_row(self, c: int, cautions: list[Any]) -> dict[str, Any]:
         """A class whose group is unusable: the fallback is all that it is offered."""
@@ -424,17 +447,21 @@ def _action(columns: Mapping[str, Any]) -> dict[str, Any]:
     n = int(values.pop("samples", 1))
     model = values.pop("model", None) or UNKNOWN_MODEL
     strategy = values.pop("strategy", None)
-    stop = values.pop("stop_rule", "none")
+    stop, threshold = values.pop("stop_rule", "none"), values.pop("stop_threshold", None)
     if strategy == "abstain" or n == 0:
         return {"strategy": "abstain", "model": None, "n_samples": 0}
     action = {"strategy": strategy or ("single" if n == 1 else "best_of_n"), "model": model}
     action["n_samples"] = n
     for name, value in values.items():
         action[KNOBS.get(name, name)] = None if value == "" else value
-    if n > 1 and (strategy is None or stop != "none"):
-        action["stop_rule"] = {"kind": stop}
+    rule: dict[str, Any] = {"kind": stop}
     if stop == "first_accepted":
+        rule["failures"] = n
         action.setdefault("verifier_model", ORACLE)
+    elif stop != "none" and threshold is not None:
+        rule["threshold"] = _finite(threshold, "a stop_threshold")
+    if stop == "first_accepted" or (n > 1 and (strategy is None or stop != "none")):
+        action["stop_rule"] = rule
     return action
 
 
@@ -442,7 +469,7 @@ def _refuse_foreign_actions(menu: Menu) -> None:
     """Raise for an action column, or a value in one, that the table has no place for."""
     fields: dict[str, Any] = schema()["$defs"]["action"]["properties"]
     for column, values in menu.action.items():
-        if column in {"model", "samples"}:
+        if column in {"model", "samples", "stop_threshold"}:
             continue
         field = KNOBS.get(column, column)
         if field not in fields:
@@ -474,9 +501,19 @@ def _with_marginals(
         else None
         for (low, high), (before, after) in zip(pairwise(value), pairwise(use), strict=True)
     ]
+    for rung, after, next_marginal in zip(ladder, ladder[1:], marginals[1:], strict=False):
+        if next_marginal is not None and _only_more_samples(rung["action"], after["action"]):
+            rung["action"]["stop_rule"]["threshold"] = next_marginal
     if len(ladder) > 1 and not may_abstain and (marginals[0] or 0.0) < (marginals[1] or 0.0):
         marginals[0] = None
     return [rung | {"marginal": m} for rung, m in zip(ladder, marginals, strict=True)]
+
+
+def _only_more_samples(action: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Whether sampling goes on from one action to the other, and stops when a sample is accepted."""
+    apart = {"n_samples", "stop_rule", "strategy"}
+    rest = [{k: v for k, v in each.items() if k not in apart} for each in (action, after)]
+    return action.get("stop_rule", {}).get("kind") == "first_accepted" and rest[0] == rest[1]
 
 
 def _off_centre(menu: Menu, low: int, high: int) -> bool:

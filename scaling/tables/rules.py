@@ -503,6 +503,33 @@ def _stop_rule(document: Document) -> Problems:
             yield at, "first_accepted needs a verifier_model."
 
 
+@_check("stop-failures")
+def _stop_failures(document: Document) -> Problems:
+    """Failures end the sampling where the samples do."""
+    for where, entry in _entries(document):
+        rule, n = entry["action"].get("stop_rule", {}), entry["action"]["n_samples"]
+        if rule.get("failures", n) != n:
+            yield f"{where}.action.stop_rule.failures", f"{rule['failures']} of {n} samples."
+        if "failures" in rule and rule["kind"] != "first_accepted":
+            yield f"{where}.action.stop_rule.failures", f"{rule['kind']} does not count failures."
+
+
+@_check("stop-threshold")
+def _stop_threshold(document: Document) -> Problems:
+    """At first_accepted the threshold is what the next rung gains per unit: where to give up."""
+    for where, ladder in _ladders(document):
+        for i, rung in enumerate(ladder):
+            rule = rung["action"].get("stop_rule", {"kind": "none"})
+            if rule["kind"] != "first_accepted" or "threshold" not in rule:
+                continue
+            at = f"{where}[{i}].action.stop_rule.threshold"
+            following = ladder[i + 1].get("marginal") if i + 1 < len(ladder) else None
+            if following is None:
+                yield at, f"{rule['threshold']!r}, and no rung after it has a marginal."
+            elif not _close(rule["threshold"], following):
+                yield at, f"{rule['threshold']!r}; the next rung gains {following!r} per unit."
+
+
 @_check("fallback-dear", guarantee="fallback_not_dearest", stated=True)
 def _fallback_dear(document: Document) -> Problems:
     """The fallback costs no more than the dearest row."""

@@ -445,6 +445,39 @@ def test_stopping_at_success_buys_more_for_the_same_budget(run, fit: Path) -> No
     assert "until one is right" in run("allocate", fit, *BUDGET, "--until-success").stdout
 
 
+def test_a_verifier_that_errs_is_worth_less(run, fit: Path, tmp_path: Path) -> None:
+    stopped = document(run("allocate", fit, *BUDGET, "--until-success", "--json"))
+    path = tmp_path / "table.json"
+    done = run("allocate", fit, *BUDGET, "--until-accepted", "0.9,0.02", "-o", path)
+    assert done.exit_code == 0
+    assert "until one is accepted" in done.stdout
+    assert "accepts 0.9 of right, 0.02 of wrong" in done.stdout
+    assert run("table", "check", path).exit_code == 0
+    table = json.loads(path.read_text())
+    assert table["objective"]["maximise"] == "accuracy"
+    value = [t["objective"]["certificate"]["value"] for t in (table, stopped)]
+    assert value[0] < value[1]
+    for row in table["rows"]:
+        assert row["action"]["strategy"] == "resample"
+        assert row["action"]["stop_rule"]["failures"] == row["action"]["n_samples"]
+    perfect = document(run("allocate", fit, *BUDGET, "--until-accepted", "1,0", "--json"))
+    assert perfect["objective"]["certificate"]["value"] == pytest.approx(value[1], rel=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("0.9", "give two numbers"),
+        ("0.9,often", "wrong samples"),
+        ("0.1,0.9", "to be read the other way round"),
+    ],
+)
+def test_verifiers_that_cannot_be_read(run, fit: Path, given: str, message: str) -> None:
+    done = run("allocate", fit, *BUDGET, "--until-accepted", given)
+    assert done.exit_code == 2
+    assert message in " ".join(done.stderr.split())
+
+
 def test_who_is_funded_is_said_where_doing_nothing_is_on_offer(run, levels: Path) -> None:
     options = ("--class", "problem", "--budget", 100, "--unit", "tokens", "--allow-skip")
     done = run("allocate", levels, *options)

@@ -101,6 +101,12 @@ MUTATIONS = {
         "fallback", "action", {"strategy": "single", "model": "m", "n_samples": 2}
     ),
     "stop-rule": _set("fallback", "action", "stop_rule", {"kind": "posterior"}),
+    "stop-failures": _set(
+        "fallback", "action", "stop_rule", {"kind": "first_accepted", "failures": 99}
+    ),
+    "stop-threshold": _set(
+        "rows", 2, "ladder", 1, "action", "stop_rule", {"kind": "first_accepted", "threshold": 0.5}
+    ),
     "fallback-dear": _set("fallback", "expected", "resources", "tokens", "mean", 1e6),
     "engine-limits": lambda d: d["guarantees"].append(
         {"property": "engine_limits_respected", "verified": True}
@@ -197,6 +203,19 @@ MORE = {
     "the first accepted, by whom": (
         "stop-rule",
         _set("fallback", "action", "stop_rule", {"kind": "first_accepted"}),
+    ),
+    "failures that a posterior counts": (
+        "stop-failures",
+        _set(
+            "rows", 0, "action", "stop_rule", {"kind": "posterior", "threshold": 1, "failures": 1}
+        ),
+    ),
+    "a threshold at the end of the ladder": (
+        "stop-threshold",
+        _set(
+            *("rows", 2, "ladder", -1, "action", "stop_rule"),
+            {"kind": "first_accepted", "failures": 1, "threshold": 0.5},
+        ),
     ),
     "an abstaining model": (
         "model",
