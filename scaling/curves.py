@@ -36,6 +36,9 @@ LADDER_RUNGS = 64
 _PAIRS = 4096
 """Pairs of curves that are compared at a time."""
 
+_BLOCK = 1 << 16
+"""Rungs whose hulls are made at a time: what that takes fits into the cache."""
+
 
 @dataclass(frozen=True)
 class Menu:
@@ -359,6 +362,41 @@ def upper_hull(
         nothing: put doing nothing (value 0, cost 0) before every curve.
     """
     M = start.size - 1
+    cuts = np.unique(np.append(np.searchsorted(start, np.arange(0, value.size, _BLOCK)), M))
+    if cuts.size <= 2:
+        return _upper_hull(value, cost, start, allowed=allowed, nothing=nothing)
+    parts = []
+    for first, last in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
+        rungs = slice(int(start[first]), int(start[last]))
+        hull = _upper_hull(
+            value[rungs],
+            cost[rungs],
+            start[first : last + 1] - rungs.start,
+            allowed=None if allowed is None else allowed[rungs],
+            nothing=nothing,
+        )
+        hull.index[hull.index >= 0] += rungs.start
+        parts.append(hull)
+    length = np.concatenate([np.diff(part.start) for part in parts])
+    return Hull(
+        np.concatenate([part.index for part in parts]),
+        np.concatenate(([0], np.cumsum(length, dtype=np.int64))),
+        np.concatenate([part.value for part in parts]),
+        np.concatenate([part.cost for part in parts]),
+        np.concatenate([part.slope for part in parts]),
+    )
+
+
+def _upper_hull(
+    value: FloatArray,
+    cost: FloatArray,
+    start: IntArray,
+    *,
+    allowed: BoolArray | None,
+    nothing: bool,
+) -> Hull:
+    """Hulls of some of the curves, all at once."""
+    M = start.size - 1
     curve = np.repeat(np.arange(M), np.diff(start))
     index = np.arange(value.size)
     if allowed is not None:
@@ -412,7 +450,8 @@ def _concave(v: FloatArray, c: FloatArray, curve: IntArray) -> IntArray:
     points go at once, and then again those that come to lie below the chord of their neighbours.
     """
     slope = _slopes(v, c, curve)
-    below = np.flatnonzero(slope[1:] > slope[:-1] * (1 + 1e-12)) + 1  # NaN between curves
+    with np.errstate(over="ignore"):
+        below = np.flatnonzero(slope[1:] > slope[:-1] * (1 + 1e-12)) + 1  # NaN between curves
     left = np.ones(v.size, dtype=bool)
     left[below] = False
     changed = np.zeros(int(curve.max(initial=0)) + 1, dtype=bool)

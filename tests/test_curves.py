@@ -125,6 +125,23 @@ def test_masks_take_rungs_off():
     assert hull.index.tolist() == [0, 2]
 
 
+@pytest.mark.parametrize("nothing", [False, True])
+@pytest.mark.parametrize("masked", [False, True])
+def test_hulls_do_not_depend_on_blocks(monkeypatch, nothing, masked):
+    rng = np.random.default_rng(3)
+    length = rng.integers(0, 9, 200)
+    length[-3:] = 0
+    start = np.concatenate(([0], np.cumsum(length)))
+    value, cost = rng.random(start[-1]), rng.integers(0, 20, start[-1]) * 1.0
+    allowed = rng.random(start[-1]) < 0.7 if masked else None
+    whole = upper_hull(value, cost, start, allowed=allowed, nothing=nothing)
+    for block in (1, 5, int(start[-1]) // 4, int(start[-1])):
+        monkeypatch.setattr("scaling.curves._BLOCK", block)
+        parts = upper_hull(value, cost, start, allowed=allowed, nothing=nothing)
+        for name in ("index", "start", "value", "cost", "slope"):
+            np.testing.assert_array_equal(getattr(parts, name), getattr(whole, name))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

@@ -5,6 +5,13 @@ from __future__ import annotations
 from scaling.allocators.allocate import allocate
 from scaling.allocators.allocation import Allocation, Fallback, Limit, Split
 from scaling.allocators.online import PriceController
+from scaling.allocators.query_menus import (
+    ConcaveMenus,
+    Coverage,
+    PosteriorCoverage,
+    QueryMenus,
+    Rows,
+)
 from scaling.allocators.repeated_sampling import funding, water_filling
 from scaling.allocators.sequential import (
     index_order,
@@ -19,14 +26,22 @@ from scaling.allocators.stop_at_success import (
     until_accepted,
     until_success,
 )
+from scaling.allocators.stream import StreamAllocation, allocate_stream
 
 __all__ = [
     "Allocation",
+    "ConcaveMenus",
+    "Coverage",
     "Fallback",
     "Limit",
+    "PosteriorCoverage",
     "PriceController",
+    "QueryMenus",
+    "Rows",
     "Split",
+    "StreamAllocation",
     "allocate",
+    "allocate_stream",
     "best_p_first",
     "funding",
     "index_order",

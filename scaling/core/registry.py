@@ -50,7 +50,18 @@ def law(name: str) -> Law:
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "laws": ("laws", ()),
     "cost models": ("costs", ()),
-    "allocators": ("allocators", ("actions", "allocate", "allocation", "online_replay", "problem")),
+    "allocators": (
+        "allocators",
+        (
+            "actions",
+            "allocate",
+            "allocation",
+            "bracket",
+            "online_replay",
+            "problem",
+            "query_menus",
+        ),
+    ),
     "closed forms": ("allocators/closed_forms", ()),
     "readers": ("data/readers", ()),
     "exports": ("tables/export", ()),

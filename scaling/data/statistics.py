@@ -58,6 +58,11 @@ class Key:
         value = self.levels[code].item()
         return None if isinstance(value, float) and np.isnan(value) else value
 
+    def items(self, codes: NDArray[Any]) -> list[Scalar | None]:
+        """Levels as plain Python values."""
+        values = self.levels[codes].tolist()
+        return [None if value != value else value for value in values]  # noqa: PLR0124 - NaN
+
 
 def key(values: NDArray[Any]) -> Key:
     """Labels of an array."""

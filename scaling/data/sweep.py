@@ -132,7 +132,7 @@ class Sweep:
 
         for label, key in statistics.keys.items():
             used, codes = np.unique(key.codes, return_inverse=True)
-            levels = json.dumps([key.item(int(code)) for code in used])
+            levels = json.dumps(key.items(used))
             add(label, levels.encode(), codes.astype("<i8").tobytes())
         for label in columns:
             values = statistics.numbers[label]
