@@ -13,6 +13,7 @@ wider prices follows. Sums are exact, so neither chunks nor sample show in the r
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -26,6 +27,7 @@ from scaling.core.exact_sum import exact_sum
 from scaling.errors import InfeasibleError, InputError, UsageError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from scaling.allocators.query_menus import Source
@@ -75,6 +77,25 @@ class StreamAllocation:
     n_nonhull: int | None
     n_bracket: int
     passes: int
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row a query: the rung that it gets."""
+        import pandas as pd
+
+        return pd.DataFrame({"rung": self.chosen})
+
+    def document(self) -> dict[str, Any]:
+        """As plain data; of the queries, how many get each rung (`queries`, from rung 0)."""
+        numbers = {name: value for name, value in vars(self).items() if name != "chosen"}
+        return {
+            "kind": "scaling-stream-allocation",
+            **numbers,
+            "queries": np.bincount(self.chosen).tolist(),
+        }
+
+    def to_json(self) -> str:
+        """`document` as JSON text."""
+        return json.dumps(self.document(), allow_nan=False)
 
 
 def allocate_stream(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import json
 import math
 from dataclasses import dataclass
 from fractions import Fraction
@@ -589,3 +590,13 @@ def test_bad_posteriors():
         PosteriorCoverage(np.array([1.0, 0.0]), one, one, SAMPLES)
     with pytest.raises(InputError, match="Give one of each"):
         PosteriorCoverage(one, np.ones(3), one, SAMPLES)
+
+
+def test_result_is_plain_data():
+    found = allocate_stream(
+        Coverage(np.array([0.1, 0.4]), np.ones(2), np.arange(4)), 1.5, unit="samples"
+    )
+    told = json.loads(found.to_json())
+    assert told["queries"] == np.bincount(found.chosen).tolist()
+    assert told["value"] == found.value
+    assert found.to_frame()["rung"].tolist() == found.chosen.tolist()
