@@ -28,7 +28,9 @@ def explain(problem: Problem) -> InfeasibleError:
 
     The limits named are an irreducible set: without any one of them the rest could be kept. Beside
     each stands the smallest change of it alone that makes everything feasible, the other limits
-    being as they are; a limit whose change alone does not help has none.
+    being as they are; a limit whose change alone does not help has none. Every amount named is one at
+    which an allocation was found; in a problem of more than 400 choices it may be larger than the
+    smallest by the gap of the repair.
     """
     limits = problem.limits
     if _is_feasible(problem, limits):

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from scaling.allocators.prices import Dual
     from scaling.curves import BoolArray, FloatArray, IntArray, Menu
 
-FEW = 2000
-"""Choices up to which the exact method looks for an answer where the repair finds none."""
+FEW = 400
+"""Choices up to which the exact method is asked where the repair finds nothing."""
 
 
 def answer(problem: Problem, *, method: str, split: bool) -> Answer | None:

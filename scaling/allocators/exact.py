@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -65,7 +66,7 @@ def solve(linear: Linear) -> tuple[IntArray, float]:
     room = linear.room / np.array([unit for _, unit in use])
     for _ in range(20):
         limits = [LinearConstraint(csr_matrix(table), -np.inf, room)] if use else []
-        with _apart_from_documents():
+        with _silent():
             found = milp(
                 -gain,
                 integrality=np.ones(size),
@@ -89,8 +90,8 @@ def solve(linear: Linear) -> tuple[IntArray, float]:
 
 
 @contextmanager
-def _apart_from_documents() -> Iterator[None]:
-    """Send what the solver prints to standard error: now and then it has a line of its own."""
+def _silent() -> Iterator[None]:
+    """Nothing on standard output: HiGHS has a line of its own now and then, where documents go."""
     sys.stdout.flush()
     try:
         kept = os.dup(1)
@@ -98,8 +99,9 @@ def _apart_from_documents() -> Iterator[None]:
         yield
         return
     try:
-        os.dup2(2, 1)
-        yield
+        with Path(os.devnull).open("w") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            yield
     finally:
         os.dup2(kept, 1)
         os.close(kept)

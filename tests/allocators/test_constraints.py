@@ -238,3 +238,50 @@ def test_the_least_cost_of_a_value(part):
         most = exactly(menu, [Limit("tokens", amount=a.target.cost * (1 + 1e-12)), *others])
         assert a.bound >= most / total - 1e-9
     assert reached > 15
+
+
+def test_the_bound_never_falls_when_a_budget_grows():
+    grown = 0
+    for seed in range(40):
+        menu, limits, _ = random_menu(seed)
+        if len(limits) == 1:
+            continue
+        bound = 0.0
+        for factor in np.linspace(1, 1.5, 5):
+            more = [replace(limits[0], amount=limits[0].amount * factor), *limits[1:]]
+            try:
+                found = allocate(menu, limits=more).bound
+            except InfeasibleError:
+                assert bound == 0.0
+                continue
+            assert found >= bound - 1e-9
+            grown += found > bound + 1e-9
+            bound = found
+    assert grown > 20
+
+
+def test_three_binding_budgets_leave_a_gap_that_is_nothing_beside_the_value():
+    rng = np.random.default_rng(0)
+    queries, k = 5000, np.unique(np.round(np.geomspace(1, 1000, 24)).astype(int))
+    p = rng.beta(0.3, 3, queries).clip(1e-5, 0.99)
+    each = lambda low, high, shape: np.outer(rng.uniform(low, high, queries), shape).reshape(-1)  # noqa: E731
+    menu = Menu(
+        key={"q": np.arange(queries)},
+        weight=np.ones(queries),
+        curve=np.arange(queries),
+        start=np.arange(0, queries * k.size + 1, k.size),
+        value=-np.expm1(np.log1p(-p)[:, None] * k).reshape(-1),
+        cost={
+            "tokens": each(100, 500, k),
+            "seconds": each(1, 5, np.ceil(k / 16)),
+            "bytes": each(1, 9, np.sqrt(k)),
+        },
+        action={"samples": np.tile(k, queries)},
+        skip=True,
+    )
+    alone = allocate(menu, 2400, unit="tokens").spent
+    limits = [Limit("tokens", amount=2400)]
+    limits += [Limit(name, amount=0.85 * alone[name]) for name in ("seconds", "bytes")]
+    a = allocate(menu, limits=limits)
+    assert all(limit.price > 0 and limit.realised <= limit.amount for limit in a.limits)
+    assert a.relative_gap <= 1e-4
