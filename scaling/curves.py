@@ -346,7 +346,7 @@ def upper_hull(
     start: IntArray,
     *,
     allowed: BoolArray | None = None,
-    nothing: bool = False,
+    nothing: bool | BoolArray = False,
 ) -> Hull:
     """Upper concave hull of every curve against one resource.
 
@@ -359,12 +359,14 @@ def upper_hull(
         cost: shape (N,), of the resource that is priced.
         start: shape (M + 1,), where curves begin.
         allowed: shape (N,), rungs on offer; all where None.
-        nothing: put doing nothing (value 0, cost 0) before every curve.
+        nothing: put doing nothing (value 0, cost 0) before every curve, or before those curves where
+            it is true, shape (M,).
     """
     M = start.size - 1
+    idle = np.broadcast_to(nothing, (M,))
     cuts = np.unique(np.append(np.searchsorted(start, np.arange(0, value.size, _BLOCK)), M))
     if cuts.size <= 2:
-        return _upper_hull(value, cost, start, allowed=allowed, nothing=nothing)
+        return _upper_hull(value, cost, start, allowed=allowed, nothing=idle)
     parts = []
     for first, last in zip(cuts[:-1].tolist(), cuts[1:].tolist(), strict=True):
         rungs = slice(int(start[first]), int(start[last]))
@@ -373,7 +375,7 @@ def upper_hull(
             cost[rungs],
             start[first : last + 1] - rungs.start,
             allowed=None if allowed is None else allowed[rungs],
-            nothing=nothing,
+            nothing=idle[first:last],
         )
         hull.index[hull.index >= 0] += rungs.start
         parts.append(hull)
@@ -393,7 +395,7 @@ def _upper_hull(
     start: IntArray,
     *,
     allowed: BoolArray | None,
-    nothing: bool,
+    nothing: BoolArray,
 ) -> Hull:
     """Hulls of some of the curves, all at once."""
     M = start.size - 1
@@ -402,10 +404,11 @@ def _upper_hull(
     if allowed is not None:
         index, curve = index[allowed], curve[allowed]
     v, c = value[index], cost[index]
-    if nothing:
-        first = np.searchsorted(curve, np.arange(M))
+    idle = np.flatnonzero(nothing)
+    if idle.size:
+        first = np.searchsorted(curve, idle)
         index, v, c = np.insert(index, first, -1), np.insert(v, first, 0), np.insert(c, first, 0)
-        curve = np.insert(curve, first, np.arange(M))
+        curve = np.insert(curve, first, idle)
     same = curve[1:] == curve[:-1]
     if bool((same & (c[1:] <= c[:-1])).any()):
         order = np.lexsort((-v, c, curve))

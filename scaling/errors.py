@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
 
 class ScalingError(ValueError):
@@ -37,13 +37,22 @@ class InfeasibleError(ScalingError):
 
     Attributes:
         smallest: the smallest feasible amount of the budgeted resource, average per query.
+        relaxed: where limits contradict each other, each limit that could give to the amount at
+            which, with the others as they are, everything is feasible.
     """
 
     exit_code = 4
 
-    def __init__(self, message: str, *, smallest: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        smallest: float | None = None,
+        relaxed: Mapping[str, float] | None = None,
+    ) -> None:
         super().__init__(message)
         self.smallest = smallest
+        self.relaxed = dict(relaxed or {})
 
 
 class CheckError(ScalingError):

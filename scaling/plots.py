@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from scaling.allocators.allocation import Allocation
+    from scaling.allocators.frontier import Frontier
     from scaling.curves import Menu
     from scaling.fitting.result import FitResult, GroupFit
 
@@ -293,6 +294,80 @@ def frontier(allocation: Allocation) -> Any:
     ]
     title = alt.TitleParams(
         "What a budget buys", subtitle=["Classes weighted as in the allocation"]
+    )
+    return _style(alt.layer(*layers, title=title, width=520, height=300))
+
+
+def budgets(frontier: Frontier) -> Any:
+    """Value against budget: the best allocation, its bound and the even spend at each budget.
+
+    Args:
+        frontier: what `scaling.allocators.frontier.frontier` returned.
+
+    Returns:
+        An altair chart; the price at each point is in its tooltip.
+
+    Raises:
+        NotUsableError: no point has a budget above 0.
+    """
+    names = {
+        "value": "best allocation",
+        "bound": "no allocation exceeds",
+        "uniform_value": "even spend",
+    }
+    rows = [
+        {
+            "budget": point.budget,
+            "value": float(number),
+            "what": name,
+            **({} if point.price is None else {"price": point.price}),
+        }
+        for point in frontier.points
+        for field, name in names.items()
+        if (number := getattr(point, field)) is not None and point.budget > 0
+    ]
+    if not rows:
+        raise NotUsableError("no point of this frontier has a budget above 0 to draw")
+
+    import altair as alt
+
+    unit = UNITS.get(frontier.resource, frontier.resource)
+    at = [point.budget for point in frontier.points if point.budget > 0]
+    x = alt.X(
+        "budget:Q",
+        title=f"{unit} per query, on average",
+        scale=_log_scale(min(at), max(at), padding=6),
+        axis=_log_axis(),
+    )
+    y = alt.Y(
+        "value:Q",
+        title=f"{frontier.maximise} per query",
+        axis=alt.Axis(format="%"),
+        scale=alt.Scale(zero=False),
+    )
+    kinds = list(names.values())
+    colours = [PALETTE[0], PALETTE[7], PALETTE[1]]
+    chart = alt.Chart(alt.InlineData(values=rows)).encode(
+        x=x,
+        y=y,
+        color=alt.Color("what:N", title=None, scale=alt.Scale(domain=kinds, range=colours)),
+        tooltip=[
+            alt.Tooltip("what:N", title=" "),
+            alt.Tooltip("budget:Q", format=",.4~g", title=f"{unit} per query"),
+            alt.Tooltip("value:Q", format=".2%", title=frontier.maximise),
+            alt.Tooltip("price:Q", format=".3~g", title=f"price, {frontier.maximise} per unit"),
+        ],
+    )
+    bound = "datum.what == 'no allocation exceeds'"
+    layers = [
+        chart.mark_line(strokeDash=[4, 4], strokeWidth=1).transform_filter(bound),
+        chart.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=28)).transform_filter(
+            f"!({bound})"
+        ),
+    ]
+    held = [f"Also held: {limit.words}" for limit in frontier.limits[:4]]
+    title = alt.TitleParams(
+        "What a budget buys", subtitle=held or ["At each budget, spent at best"]
     )
     return _style(alt.layer(*layers, title=title, width=520, height=300))
 
@@ -628,7 +703,7 @@ def _average_budget(allocation: Allocation) -> float | None:
     if len(allocation.limits) != 1:
         return None
     limit = allocation.limits[0]
-    return None if limit.scope == "each" else limit.average
+    return limit.average if limit.is_budget else None
 
 
 def _hue(fit: FitResult) -> tuple[str | None, list[tuple[str, str]]]:

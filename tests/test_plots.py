@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -360,3 +361,22 @@ def test_points_of_a_success_stopped_log_are_not_called_unbiased() -> None:
     )
     fit = scaling.fit(scaling.read(frame), "beta-binomial", by=[], replicates=40)
     assert "unbiased" not in str(plots.coverage(fit).to_dict()["title"])
+
+
+def test_a_chart_of_budgets_shows_value_bound_and_even_spend(fit: Any, tmp_path: Path) -> None:
+    from scaling.allocators import frontier
+
+    found = frontier(fit, "tokens", points=6, limits=[Limit("samples", "each", 8)])
+    chart = plots.budgets(found)
+    drawn = rows(chart)
+    for name, field in (("best allocation", "value"), ("no allocation exceeds", "bound")):
+        line = {row["budget"]: row["value"] for row in drawn if row["what"] == name}
+        assert line == {point.budget: getattr(point, field) for point in found.points}
+    assert any(row["what"] == "even spend" for row in drawn)
+    assert {row["price"] for row in drawn} == {point.price for point in found.points}
+    assert "samples:each" in str(chart.to_dict()["title"]["subtitle"])
+    plots.save(chart, tmp_path / "f.svg")
+    assert (tmp_path / "f.svg").read_text().startswith("<svg")
+    nothing = replace(found, points=(replace(found.points[0], budget=0.0),))
+    with pytest.raises(NotUsableError, match="above 0"):
+        plots.budgets(nothing)

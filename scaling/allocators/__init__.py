@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from scaling.allocators.allocate import allocate
-from scaling.allocators.allocation import Allocation, Fallback, Limit, Split
+from scaling.allocators.allocation import Allocation, Fallback, Split, Target
+from scaling.allocators.frontier import Frontier, frontier
+from scaling.allocators.limit import Limit
 from scaling.allocators.online import PriceController
 from scaling.allocators.query_menus import (
     ConcaveMenus,
@@ -33,6 +35,7 @@ __all__ = [
     "ConcaveMenus",
     "Coverage",
     "Fallback",
+    "Frontier",
     "Limit",
     "PosteriorCoverage",
     "PriceController",
@@ -40,9 +43,11 @@ __all__ = [
     "Rows",
     "Split",
     "StreamAllocation",
+    "Target",
     "allocate",
     "allocate_stream",
     "best_p_first",
+    "frontier",
     "funding",
     "index_order",
     "posterior_order",

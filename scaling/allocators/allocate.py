@@ -9,9 +9,10 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scaling.allocators import stop_at_success
-from scaling.allocators.allocation import Allocation, Limit
-from scaling.allocators.problem import Problem
+from scaling.allocators import result, stop_at_success
+from scaling.allocators.allocation import Allocation
+from scaling.allocators.limit import SHARE, VALUE, Limit
+from scaling.allocators.problem import Answer, Problem
 from scaling.costs.per_sample import FLAGS
 from scaling.curves import (
     FloatArray,
@@ -21,7 +22,7 @@ from scaling.curves import (
     plain,
     validate,
 )
-from scaling.errors import UsageError
+from scaling.errors import InfeasibleError, UsageError, did_you_mean
 
 Weights = Mapping[Any, float] | Iterable[Mapping[str, Any]]
 
@@ -49,25 +50,33 @@ def allocate(
     until_success: bool = False,
     until_accepted: tuple[float, float] | None = None,
     costs: Any = None,
+    target: float | None = None,
+    method: Literal["price", "exact"] = "price",
     seed: int = 0,
 ) -> Allocation:
     """Choose an action for every class so that the budget buys the most.
 
-    The objective is the weighted mean value per query, `sum_i w_i v_i(x_i) / sum_i w_i`, under
-    `sum_i w_i c_i(x_i) / sum_i w_i <= budget`. The answer is the better of two, both of which never
-    fall when the budget grows: the price solve on the concave hulls with its fill, and the even
-    spend (every class its best action within the average budget). The bound is the Lagrange dual at
-    the critical price. A class that no group can serve gets the fallback, and what that uses is set
-    aside before the solve; where there are such classes the value can fall as the fallback gets
-    dearer. Where the own costs of such a class are known (`Menu.unusable_cost`), they are what it
-    uses, and its value, which is not known, counts as 0 in the value, the bound and the even spend.
+    The objective is the weighted mean value per query, `sum_i w_i v_i(x_i) / sum_i w_i`, under the
+    limits. One budget, `sum_i w_i c_i(x_i) / sum_i w_i <= budget`, has one price: the answer is the
+    better of two, both of which never fall when the budget grows: the price solve on the concave hulls
+    with its fill, and the even spend (every class its best action within the average budget). Where
+    several limits bind, each has its price (`prices.solve`), and the mixture of answers that is best at
+    the prices is mended into one action a class (`repair.repair`); there more of one budget may buy
+    a little less, which `frontier` sets right. The bound is always the Lagrange dual at the best prices.
+
+    With a target the roles are swapped: the least of one resource for at least that mean value.
+
+    A class that no group can serve gets the fallback, and what that uses is set aside before the solve;
+    where there are such classes the value can fall as the fallback gets dearer. Where the own costs of
+    such a class are known (`Menu.unusable_cost`), they are what it uses, and its value, which is not
+    known, counts as 0 in the value, the bound and the even spend. A minimum value per class is not asked
+    of such a class.
 
     Args:
         source: a menu, or what makes one (a fit, a sweep); of several, the menus are merged.
         budget: shorthand for one limit on `unit`: average per query, or total with `per="total"`.
         unit: the resource of the budget.
-        limits: further limits, or tuples of what `Limit` takes. Any number of `each`; of average
-            and total limits one may bind.
+        limits: further limits, or tuples of what `Limit` takes; any number of any kind.
         per: what `budget` is for.
         queries: for how many queries a total is; the number of classes where classes are problems.
         classes: one class a group, or one a problem.
@@ -82,16 +91,99 @@ def allocate(
         until_accepted: the same with a verifier that errs: the probabilities that it accepts a right
             sample and a wrong one. Values are then accuracies (`stop_at_success.until_accepted`).
         costs: `scaling.costs.SampleCosts`; not for a menu, which has its own.
+        target: the mean value to reach with the least of `unit`, in the place of a budget.
+        method: `price`, or `exact`: branch and bound (scipy's HiGHS), for small problems.
         seed: recorded in the result.
 
     Raises:
-        UsageError: options that do not go together, or a resource without a cost.
+        UsageError: options that do not go together, a resource without a cost, or a problem too large
+            for the exact method.
         InputError: a menu that is not whole.
-        InfeasibleError: even the cheapest actions cost more than the budget; the smallest feasible
-            budget is in the message and in `smallest`.
+        InfeasibleError: even the cheapest actions cost more than the budget, or limits contradict each
+            other; the message names them and the smallest changes that make them feasible, of which
+            the first is in `smallest`.
         NotUsableError: no class has a usable group.
     """
     sources = [source] if isinstance(source, Menu | MenuSource) else list(source)
+    menu = whole_menu(
+        sources, values=values, classes=classes, costs=costs, allow_skip=allow_skip,
+        extrapolate=extrapolate, until_success=until_success, until_accepted=until_accepted,
+        weights=weights,
+    )  # fmt: skip
+    if queries is None and classes == "problem":
+        queries = menu.weight.size
+    asked = _limits(menu, budget, unit, per=per, queries=queries, further=limits, target=target)
+    if method not in ("price", "exact"):
+        raise UsageError(f"Unknown method '{method}'. Methods: price, exact.")
+
+    priced, answer, problem = _answered(
+        menu, asked, None if target is None else unit, method=method, split=split
+    )
+    allocation = result.allocation(problem, answer, priced, split=split, seed=seed)
+
+    from_fit = values == "posterior" and any(not isinstance(one, Menu) for one in sources)
+    ladder = allocation.ladder
+    for one in sources:
+        if hasattr(one, "intervals") and until_accepted is None:  # they are those of coverage
+            ladder = one.intervals(ladder)
+    return replace(
+        allocation,
+        ladder=ladder,
+        cautions=(*allocation.cautions, *([GATE_NOT_RUN] if from_fit else [])),
+    )
+
+
+def _answered(
+    menu: Menu, limits: tuple[Limit, ...], target: str | None, *, method: str, split: bool
+) -> tuple[Limit | None, Answer, Problem]:
+    """The budget that is priced, the answer, and the problem.
+
+    One budget has its own solve, and where it alone binds among several limits, that solve is tried
+    too. Several prices are for the rest.
+    """
+    from scaling.allocators import conflict, constrained
+
+    problem = Problem.of(menu, limits, target)
+    rows = [limit for limit in limits if limit.scope != "each"]
+    priced = target is None and method == "price"
+    if priced and (not rows or (len(rows) == 1 and rows[0].is_budget)):
+        alone = rows[0] if rows else None
+        try:
+            return alone, problem.answer(alone, split=split), problem
+        except InfeasibleError:
+            if len(limits) == 1:
+                raise
+            raise conflict.explain(problem) from None
+    found = constrained.answer(problem, method=method, split=split)
+    if found is None:
+        raise conflict.explain(problem)
+    budgets = [limit for limit in limits if limit.is_budget]
+    binding = [limit for limit, price in zip(limits, found.prices or (), strict=True) if price]
+    if priced and len(binding) <= 1 and all(limit.is_budget for limit in binding):
+        alone = next(iter([*binding, *budgets]), None)
+        other = problem.answer(alone, split=split)
+        if problem.keeps(other) and problem.worth(other) >= problem.worth(found):
+            return alone, other, problem
+    resource = None if target is not None else problem.resource_of(None)
+    return next((b for b in budgets if b.resource == resource), None), found, problem
+
+
+# --- reading the question --------------------------------------------------------------------
+
+
+def whole_menu(
+    sources: Sequence[Menu | MenuSource],
+    *,
+    values: str,
+    classes: str,
+    costs: Any,
+    allow_skip: bool,
+    extrapolate: bool,
+    until_success: bool,
+    until_accepted: tuple[float, float] | None,
+    weights: Weights | None,
+) -> Menu:
+    """The one menu that all sources make, as `allocate` takes it; arguments as there."""
     menu = merge(
         [
             _menu(
@@ -115,41 +207,7 @@ def allocate(
         menu = stop_at_success.until_success(menu)
     if until_accepted is not None:
         menu = stop_at_success.until_accepted(menu, *until_accepted)
-    if weights is not None:
-        menu = replace(menu, weight=_weights(menu, weights))
-    if queries is None and classes == "problem":
-        queries = menu.weight.size
-    asked = _limits(menu, budget, unit, per=per, queries=queries, further=limits)
-
-    problem = Problem.of(menu, asked)
-    averages = [limit for limit in asked if limit.scope != "each"]
-    alone: list[Limit | None] = [*averages] or [None]
-    for priced in alone:
-        answer = problem.answer(priced, split=split)
-        others = [limit for limit in averages if limit is not priced]
-        if all(problem.realised(limit, answer) <= limit.amount for limit in others):
-            break
-    else:
-        raise UsageError(
-            f"More than one budget binds ({', '.join(limit.resource for limit in averages)}). "
-            "Several binding average or total budgets are not supported yet: keep one of them, and "
-            "give the others as limits on each query (RESOURCE:each=X)."
-        )
-    allocation = problem.allocation(answer, priced, split=split, seed=seed)
-
-    from_fit = values == "posterior" and any(not isinstance(one, Menu) for one in sources)
-    ladder = allocation.ladder
-    for one in sources:
-        if hasattr(one, "intervals") and until_accepted is None:  # they are those of coverage
-            ladder = one.intervals(ladder)
-    return replace(
-        allocation,
-        ladder=ladder,
-        cautions=(*allocation.cautions, *([GATE_NOT_RUN] if from_fit else [])),
-    )
-
-
-# --- reading the question --------------------------------------------------------------------
+    return menu if weights is None else replace(menu, weight=_weights(menu, weights))
 
 
 def _menu(
@@ -180,12 +238,27 @@ def _limits(
     per: str,
     queries: int | None,
     further: Iterable[Limit | tuple[Any, ...]],
+    target: float | None = None,
 ) -> tuple[Limit, ...]:
     """Everything that was asked for, the budget first."""
     if per not in ("query", "total"):
         raise UsageError(f"Unknown per='{per}'. A budget is per 'query' or per 'total'.")
     asked: list[Limit] = []
-    if budget is not None:
+    if target is not None:
+        if budget is not None or per == "total":
+            raise UsageError(
+                "A target value and a budget were given. For the most value, give the budget; for the "
+                "least cost, the target and the resource (--target-value V --unit RESOURCE), and "
+                "further budgets as limits."
+            )
+        if unit is None:
+            raise UsageError(
+                f"The target value {target} has no unit. Name the resource of which the least is to "
+                f"be spent with unit= (--unit); the menu has: {', '.join(menu.cost)}."
+            )
+        asked.append(Limit(VALUE, "average", float(target), sense="min"))
+        _has_cost(menu, unit)
+    elif budget is not None:
         if unit is None:
             raise UsageError(
                 f"The budget {budget} has no unit. Name its resource with unit= (--unit); the menu "
@@ -203,13 +276,20 @@ def _limits(
     if not asked:
         raise UsageError("No budget. Give budget and unit (--budget X --unit RESOURCE), or limits.")
     for limit in asked:
-        if limit.resource not in menu.cost:
-            flag = FLAGS.get(limit.resource)
-            raise UsageError(
-                f"The menu has no cost in {limit.resource}; it has: {', '.join(menu.cost)}. "
-                + (f"Give {flag}, or log it." if flag else "Choose one of these.")
-            )
+        if limit.resource not in (VALUE, SHARE):
+            _has_cost(menu, limit.resource)
     return tuple(asked)
+
+
+def _has_cost(menu: Menu, resource: str) -> None:
+    if resource in menu.cost:
+        return
+    flag = FLAGS.get(resource)
+    raise UsageError(
+        f"The menu has no cost in {resource}; it has: {', '.join(menu.cost)}. "
+        + (f"Give {flag}, or log it." if flag else "Choose one of these.")
+        + did_you_mean(resource, menu.cost)
+    )
 
 
 def _weights(menu: Menu, given: Weights) -> FloatArray:

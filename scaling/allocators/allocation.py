@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-from scaling.curves import RESOURCES, IntArray, Menu, plain
-from scaling.errors import UsageError, did_you_mean
+from scaling.allocators.limit import Limit
+from scaling.curves import IntArray, Menu, plain
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,84 +16,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from scaling.tables import BudgetTable
-
-Scope = Literal["average", "each", "total"]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """How much of a resource may be used.
-
-    Attributes:
-        resource: one of `scaling.curves.RESOURCES`.
-        scope: `average` per query under the class weights, `each` query, or `total` over `queries`.
-        amount: the most that may be used, zero or more.
-        queries: for how many queries a total is meant; None for the other scopes.
-        realised: what the allocation uses, in the same terms; for `each`, the dearest class.
-        price: the shadow price: value per unit of the resource at the optimum, 0 where the limit
-            does not bind. None for `each`, which is a mask on the menu.
-
-    Raises:
-        UsageError: an unknown resource or scope, an amount that is negative or not finite, or a
-            total without a number of queries.
-    """
-
-    resource: str
-    scope: Scope = "average"
-    amount: float = 0.0
-    queries: int | None = None
-    realised: float | None = None
-    price: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.resource not in RESOURCES:
-            raise UsageError(
-                f"Unknown resource '{self.resource}'. Resources: {', '.join(RESOURCES)}."
-                f"{did_you_mean(self.resource, RESOURCES)}"
-            )
-        if self.scope not in get_args(Scope):
-            raise UsageError(
-                f"Unknown scope '{self.scope}' of the limit on {self.resource}. "
-                f"Scopes: {', '.join(get_args(Scope))}."
-            )
-        if not (math.isfinite(self.amount) and self.amount >= 0):
-            raise UsageError(
-                f"The budget of {self.resource} is {self.amount}. "
-                "It must be a finite number, zero or more."
-            )
-        if self.scope == "total" and (self.queries is None or self.queries < 1):
-            raise UsageError(
-                f"A total of {self.resource} needs the number of queries it is for. "
-                "Give queries=N (--queries N), one or more."
-            )
-
-    @classmethod
-    def parse(cls, text: str, *, queries: int | None = None) -> Limit:
-        """Read `RESOURCE=X` or `RESOURCE:SCOPE=X`, as the command line writes it.
-
-        Raises:
-            UsageError: the text has another form, or says something that a limit cannot be.
-        """
-        name, equals, amount = text.partition("=")
-        resource, _, scope = name.partition(":")
-        try:
-            number = float(amount)
-        except ValueError:
-            equals = ""
-            number = 0.0
-        if not equals:
-            raise UsageError(
-                f"Cannot read the limit '{text}'. Write RESOURCE=X, RESOURCE:each=X or "
-                "RESOURCE:total=X, with a number X."
-            )
-        scope = scope or "average"
-        given: Any = scope
-        return cls(resource, given, number, queries if scope == "total" else None)
-
-    @property
-    def average(self) -> float:
-        """The amount per query."""
-        return self.amount if self.queries is None else self.amount / self.queries
 
 
 @dataclass(frozen=True)
@@ -144,6 +66,28 @@ class Fallback:
 
 
 @dataclass(frozen=True)
+class Target:
+    """What the least cost for a value comes to.
+
+    Attributes:
+        value: what the mean value per query had to be at least.
+        resource: of what the least is spent.
+        cost: what is spent, per query.
+        bound: no allocation within the limits that is worth as much costs less (weak duality).
+        relative_gap: `(cost - bound) / cost`.
+        price: value per unit of the resource at the optimum; one more unit of value costs
+            `1 / price`.
+    """
+
+    value: float
+    resource: str
+    cost: float
+    bound: float
+    relative_gap: float
+    price: float
+
+
+@dataclass(frozen=True)
 class Allocation:
     """The action chosen for every class, with the certificate of the choice.
 
@@ -171,6 +115,9 @@ class Allocation:
         cautions: what to know before acting on this, each with `code` and `message`.
         seed: recorded; the solve draws no random number.
         status: "optimal": no better within the gap.
+        target: where the least cost for a value was asked for, what it comes to; the certificate of
+            value is then for what is spent.
+        method: `price`, or `exact` where a solver has proved the answer best.
     """
 
     ladder: Menu
@@ -192,12 +139,16 @@ class Allocation:
     cautions: tuple[Mapping[str, str], ...] = field(default=())
     seed: int | None = None
     status: Literal["optimal"] = "optimal"
+    target: Target | None = None
+    method: Literal["price", "exact"] = "price"
 
     @property
     def price(self) -> float | None:
         """Shadow price of the priced resource: what one more unit a query buys."""
+        if self.target is not None:
+            return self.target.price
         for limit in self.limits:
-            if limit.resource == self.priced_resource and limit.price is not None:
+            if limit.is_budget and limit.resource == self.priced_resource:
                 return limit.price
         return None
 
@@ -297,9 +248,14 @@ class Allocation:
                     "queries": limit.queries,
                     "realised": limit.realised,
                     "price": limit.price,
+                    "sense": limit.sense,
+                    "where": {name: list(values) for name, values in limit.where.items()},
+                    "action": dict(limit.action),
                 }
                 for limit in self.limits
             ],
+            "method": self.method,
+            "target": None if self.target is None else asdict(self.target),
             "certificate": {
                 "value": self.value,
                 "bound": self.bound,
@@ -340,7 +296,7 @@ class Allocation:
             + ("not feasible" if self.uniform_value is None else f"{self.uniform_value:.4f}"),
         ]
         lines += [
-            f"{limit.resource} {limit.scope}: {limit.realised:.6g} of {limit.amount:.6g}"
+            f"{limit.words}: {limit.realised:.6g}, {limit.sense} {limit.amount:.6g}"
             + ("" if limit.price is None else f", one more buys {limit.price:.3g}")
             for limit in self.limits
             if limit.realised is not None

@@ -366,7 +366,7 @@ def dual_bound(
     start: IntArray,
     mass: FloatArray,
     allowed: BoolArray | None = None,
-    nothing: bool = False,
+    nothing: bool | BoolArray = False,
 ) -> float:
     """Upper bound on the value of any allocation, hull or not (weak duality).
 
@@ -380,14 +380,13 @@ def dual_bound(
         start: shape (M + 1,).
         mass: shape (M,), weight of the classes on each curve.
         allowed: shape (N,), rungs on offer.
-        nothing: whether doing nothing is on offer.
+        nothing: whether doing nothing is on offer, on all curves or by curve, shape (M,).
     """
     net = value - price * cost
     if allowed is not None:
         net = np.where(allowed, net, -np.inf)
     best = best_of_curves(net, start)
-    if nothing:
-        best = np.maximum(best, 0.0)
+    best = np.where(nothing, np.maximum(best, 0.0), best)
     used = mass > 0
     return (price * budget if price > 0 else 0.0) + math.fsum((mass[used] * best[used]).tolist())
 

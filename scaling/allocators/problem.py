@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from scaling.allocators.actions import Actions, nothing, own_costs_of
-from scaling.allocators.allocation import Allocation, Fallback, Limit, Split
-from scaling.allocators.price import Solution, best_of_curves, dual_bound, solve
-from scaling.curves import BoolArray, FloatArray, Hull, IntArray, Menu, ladder, upper_hull
+from scaling.allocators.allocation import Fallback
+from scaling.allocators.limit import VALUE, Limit, percentile_of
+from scaling.allocators.masks import apart, count, exact_text, masks, refuse_empty_classes
+from scaling.allocators.price import Solution, dual_bound, solve
+from scaling.curves import (
+    BoolArray,
+    FloatArray,
+    Hull,
+    IntArray,
+    Menu,
+    upper_hull,
+)
 from scaling.errors import InfeasibleError, NotUsableError
 
 if TYPE_CHECKING:
@@ -33,6 +42,10 @@ class Answer:
         bound: upper bound on the value.
         uniform: value of the even spend, None where it is not feasible.
         evenly: whether this is the even spend.
+        menu: whose hull it is, where that is not the problem's own menu.
+        prices: shadow price of every limit; those of the solution where None.
+        cost_bound: of a target, the least cost that any allocation may have, per query.
+        exact: whether nothing better exists, up to the rounding of the solver.
     """
 
     hull: Hull
@@ -44,6 +57,10 @@ class Answer:
     bound: float = math.inf
     uniform: float | None = None
     evenly: bool = False
+    menu: Menu | None = None
+    prices: tuple[float | None, ...] | None = None
+    cost_bound: float | None = None
+    exact: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,11 +74,16 @@ class Own:
 
 @dataclass(frozen=True)
 class Problem:
-    """A menu with its masks, and what follows from them for every budget."""
+    """A menu with its masks, and what follows from them for every budget.
+
+    `target` is the resource of which the least is to be spent, where the first limit is what the
+    answers must be worth; None where value is maximised.
+    """
 
     menu: Menu
     limits: tuple[Limit, ...]
     allowed: BoolArray | None
+    idle: BoolArray  # (M,), curves on which doing nothing is on offer
     usable: IntArray
     total: float  # weight of all classes
     unserved: float  # weight of the unusable ones
@@ -69,30 +91,28 @@ class Problem:
     actions: Actions
     own: tuple[Own, ...]
     pooled: float  # weight of the unusable classes of which no cost is known
+    target: str | None = None
 
     @classmethod
-    def of(cls, menu: Menu, limits: tuple[Limit, ...]) -> Problem:
+    def of(cls, menu: Menu, limits: tuple[Limit, ...], target: str | None = None) -> Problem:
         """The problem of a whole menu.
 
         Raises:
             NotUsableError: no class is usable.
             InfeasibleError: the limits on each query leave a class nothing.
+            UsageError: a limit names a class or an action that the menu does not have.
         """
+        menu = apart(menu, limits)
         usable = np.flatnonzero(menu.curve >= 0)
         if not usable.size:
             raise NotUsableError(
                 "No class can be served: none of the fitted groups is usable. "
                 "See the cautions of the fit; more attempts or fewer groups may help."
             )
-        allowed: BoolArray | None = None
-        for limit in limits:
-            if limit.scope == "each":
-                within = menu.cost[limit.resource] <= limit.amount
-                allowed = within if allowed is None else allowed & within
+        allowed, idle = masks(menu, limits)
         weight = menu.weight
         mass = _mass(menu.curve[usable], weight[usable], menu.start.size - 1)
-        if not menu.skip:
-            _refuse_empty_classes(menu, limits, usable, allowed)
+        refuse_empty_classes(menu, limits, usable, allowed, idle)
         own = _own(menu)
         pooled = menu.curve < 0
         for group in own:
@@ -101,6 +121,7 @@ class Problem:
             menu,
             limits,
             allowed,
+            idle,
             usable,
             total=math.fsum(weight.tolist()),
             unserved=math.fsum(weight[menu.curve < 0].tolist()),
@@ -108,6 +129,7 @@ class Problem:
             actions=Actions.of(menu, mass, allowed),
             own=own,
             pooled=math.fsum(weight[pooled].tolist()),
+            target=target,
         )
         if own and not menu.skip:
             problem._refuse_dear_classes()
@@ -134,53 +156,84 @@ class Problem:
 
     def use(self, resource: str, answer: Answer) -> float:
         """Weighted total use of a resource, correctly rounded."""
-        menu, f = self.menu, answer.fallback
-        each = _at(menu.cost[resource], answer.rung)
-        if f is not None:
-            each[answer.rung == -2] = f.cost[resource]
-            for group in self.own:
-                each[group.classes] = own_costs_of(group.known, f)[resource]
-        divided = answer.solution.divided
-        if divided is not None and answer.upper is not None:
-            i = int(self.usable[divided.index])
-            more = menu.cost[resource][answer.upper]
-            each[i] += divided.share * (more - each[i])
-        return _total(menu.weight, each)
+        column = self.menu.cost[resource]
+        own = self._of_own(answer, lambda cost: cost[resource])
+        f = answer.fallback
+        each = self._each(answer, column, 0.0 if f is None else f.cost[resource], own)
+        return _total(self.menu.weight, each)
 
     def worth(self, answer: Answer) -> float:
         """Weighted mean value per query; what is not known counts as 0."""
-        menu, f = self.menu, answer.fallback
-        each = _at(menu.value, answer.rung)
-        if f is not None:
-            each[answer.rung == -2] = f.value
-            for group in self.own:
-                each[group.classes] = 0.0
+        f = answer.fallback
+        own = self._of_own(answer, lambda _: 0.0)
+        each = self._each(answer, self.menu.value, 0.0 if f is None else f.value, own)
+        return _total(self.menu.weight, each) / self.total
+
+    def _of_own(
+        self, answer: Answer, quantity: Callable[[Mapping[str, float]], float]
+    ) -> list[float]:
+        """A quantity of the fallback, where unusable classes know their own costs."""
+        f = answer.fallback
+        return [] if f is None else [quantity(own_costs_of(g.known, f)) for g in self.own]
+
+    def _each(
+        self, answer: Answer, column: FloatArray, fallback: float, own: list[float]
+    ) -> FloatArray:
+        """A quantity per class, given its rung column and what it is of the fallback."""
+        each = _at(column, answer.rung)
+        each[answer.rung == -2] = fallback
+        for group, amount in zip(self.own, own, strict=False):
+            each[group.classes] = amount
         divided = answer.solution.divided
         if divided is not None and answer.upper is not None:
             i = int(self.usable[divided.index])
-            each[i] += divided.share * (menu.value[answer.upper] - each[i])
-        return _total(menu.weight, each) / self.total
+            each[i] += divided.share * (column[answer.upper] - each[i])
+        return each
 
     def realised(self, limit: Limit, answer: Answer) -> float:
-        """What the answer uses, in the terms of the limit."""
+        """What the answer comes to, in the terms of the limit."""
+        if limit.is_budget:
+            return self._report(limit, self.use(limit.resource, answer))
+        whole = replace(answer, solution=replace(answer.solution, divided=None))
+        measured = limit if limit.percentile is None else Limit(limit.resource)
+        column = measured.quantity(self.menu)
+        f = answer.fallback
+        own = self._of_own(
+            answer, lambda cost: 0.0 if f is None or limit.resource == VALUE
+            else measured.of_action(f.action, 0.0, cost)
+        )  # fmt: skip
+        served = 0.0 if f is None else measured.of_action(f.action, f.value, f.cost)
+        each = self._each(whole, column, served, own)
+        weight, members = self.menu.weight, limit.members(self.menu)
+        divided = answer.solution.divided
+        if divided is not None and answer.upper is not None:  # a class of its own for the share
+            i = int(self.usable[divided.index])
+            weight = np.append(weight, weight[i] * divided.share)
+            weight[i] *= 1 - divided.share
+            each = np.append(each, column[answer.upper])
+            members = np.append(members, members[i])
         if limit.scope == "each":
-            used = _at(self.menu.cost[limit.resource], answer.rung).max()
-            if answer.upper is not None:
-                used = max(used, self.menu.cost[limit.resource][answer.upper])
-            if self.pooled and answer.fallback is not None:
-                used = max(used, answer.fallback.cost[limit.resource])
-            if answer.fallback is not None:
-                for group in self.own:
-                    used = max(used, own_costs_of(group.known, answer.fallback)[limit.resource])
-            return float(used)
-        return self._report(limit, self.use(limit.resource, answer))
+            if limit.resource == VALUE:  # what is not known keeps no limit and breaks none
+                members[np.flatnonzero(answer.rung == -2)] = False
+            found = each[members]
+            if not found.size:
+                return limit.amount
+            return float(found.max() if limit.sense == "max" else found.min())
+        if limit.percentile is not None:
+            return percentile_of(weight[members], each[members], limit.percentile)
+        mean = _total(weight[members], each[members]) / math.fsum(weight[members].tolist())
+        return mean if limit.queries is None else mean * limit.queries
+
+    def keeps(self, answer: Answer) -> bool:
+        """Whether an answer keeps every limit."""
+        return all(limit.is_kept(self.realised(limit, answer)) for limit in self.limits)
 
     def answer(self, priced: Limit | None, *, split: bool) -> Answer:
         """The best allocation where `priced` is the one limit that may bind."""
         menu = self.menu
-        resource = self.limits[0].resource if priced is None else priced.resource
+        resource = self.resource_of(priced)
         cost = menu.cost[resource]
-        hull = upper_hull(menu.value, cost, menu.start, allowed=self.allowed, nothing=menu.skip)
+        hull = upper_hull(menu.value, cost, menu.start, allowed=self.allowed, nothing=self.idle)
         used = np.flatnonzero(self.mass > 0)
         floor = math.fsum((self.mass[used] * hull.cost[hull.start[used]]).tolist())
         budget = math.inf if priced is None else self.most(priced)
@@ -207,12 +260,18 @@ class Problem:
             room = math.nextafter(room - over, -math.inf)  # sums of fractions were rounded
         bound = dual_bound(
             solution.price, budget - aside, value=menu.value, cost=cost, start=menu.start,
-            mass=self.mass, allowed=self.allowed, nothing=menu.skip,
+            mass=self.mass, allowed=self.allowed, nothing=self.idle,
         )  # fmt: skip
         if fallback is not None:
             bound += self.pooled * fallback.value
         answer = replace(answer, bound=bound / self.total)
-        return self._or_even(answer, resource, budget)
+        return self.or_even(answer, resource)
+
+    def resource_of(self, priced: Limit | None) -> str:
+        """The resource in which ladders are priced."""
+        named = [priced] if priced is not None else self.limits
+        known = (limit.resource for limit in named if limit.resource in self.menu.cost)
+        return next(known, next(iter(self.menu.cost)))
 
     def _answer(self, hull: Hull, solution: Solution) -> Answer:
         """A solution in the menu's own rungs."""
@@ -225,27 +284,35 @@ class Problem:
             upper = int(hull.index[begin[i] + solution.position[i] + 1])
         return Answer(hull, self.allowed, solution, rung, upper)
 
-    def _or_even(self, answer: Answer, resource: str, budget: float) -> Answer:
-        """The even spend instead where it is better; in any case its value beside the answer."""
+    def or_even(self, answer: Answer, resource: str, *, adopt: bool = True) -> Answer:
+        """The even spend instead where it is better; in any case its value beside the answer.
+
+        Of a target, the even spend is of what the answer spends.
+        """
         menu = self.menu
         allowed = np.ones(menu.value.size, dtype=bool) if self.allowed is None else self.allowed
-        for limit in self.limits:
-            if limit.scope != "each":
-                allowed = allowed & (menu.cost[limit.resource] <= limit.average)
+        caps = self.budgets()
+        if self.target is not None:
+            resource = self.target
+            caps[resource] = self.use(resource, answer) / self.total
+        for name, cap in caps.items():
+            allowed = allowed & (menu.cost[name] <= cap)
         used = self.mass > 0
-        if not menu.skip and bool((_count(menu, allowed)[used] == 0).any()):
+        if bool(((count(menu, allowed) == 0) & ~self.idle)[used].any()):
             return answer
         hull = upper_hull(
-            menu.value, menu.cost[resource], menu.start, allowed=allowed, nothing=menu.skip
+            menu.value, menu.cost[resource], menu.start, allowed=allowed, nothing=self.idle
         )
         # the last vertex is the most valuable one; its cost is within the average budget
         last = np.diff(hull.start)[menu.curve[self.usable]] - 1
         solution = Solution(last, answer.solution.price)
-        even = replace(self._answer(hull, solution), allowed=allowed, fallback=answer.fallback)
+        even = replace(
+            self._answer(hull, solution), allowed=allowed, fallback=answer.fallback,
+            bound=answer.bound, prices=answer.prices, evenly=True,
+        )  # fmt: skip
         uniform = self.worth(even)
-        if uniform > self.worth(answer) and self.use(resource, even) <= budget:
-            return replace(even, bound=answer.bound, uniform=uniform, evenly=True)
-        return replace(answer, uniform=uniform)
+        better = adopt and self.target is None and uniform > self.worth(answer)
+        return replace(even if better and self.keeps(even) else answer, uniform=uniform)
 
     # the fallback, and budgets that are too small
 
@@ -255,11 +322,11 @@ class Problem:
         Where classes are served it, it also leaves the others their cheapest actions; if need be it
         is doing nothing where that is on offer, or else the cheapest action, affordable or not.
         """
-        caps = self._caps()
+        caps = self.caps()
         if not self.unserved:
             return self.actions.best(caps, resource, skip=self.menu.skip)
         spare = max(budget - self.use(resource, cheapest), 0.0) / self.unserved
-        cost, within = self._unserved_cost()
+        cost, within = self.unserved_cost()
         fits = within.copy()
         for name, cap in {**caps, resource: min(caps.get(resource, math.inf), spare)}.items():
             fits &= cost[name] <= cap * (1 + 1e-12)
@@ -279,7 +346,7 @@ class Problem:
             ]
         )
 
-    def _unserved_cost(self) -> tuple[Mapping[str, FloatArray], BoolArray]:
+    def unserved_cost(self) -> tuple[Mapping[str, FloatArray], BoolArray]:
         """Mean cost of each action for the unusable classes, and whether it keeps their limits."""
         within = np.ones(self.actions.value.size, dtype=bool)
         if not self.own:
@@ -296,17 +363,17 @@ class Problem:
         """Whether these costs keep the limits on each query."""
         within = np.ones(next(iter(cost.values())).size, dtype=bool)
         for limit in self.limits:
-            if limit.scope == "each":
+            if limit.scope == "each" and limit.resource in cost and limit.sense == "max":
                 within &= cost[limit.resource] <= limit.amount
         return within
 
     def _refuse_dear_classes(self) -> None:
         """Raise where no action keeps the limits on each query of all the unusable classes."""
-        if self._unserved_cost()[1].any():
+        if self.unserved_cost()[1].any():
             return
         everything = Actions.of(self.menu, self.mass, None)
         for limit in self.limits:
-            if limit.scope != "each":
+            if limit.scope != "each" or limit.resource not in self.menu.cost:
                 continue
             costs = [everything.own(group.known)[limit.resource] for group in self.own]
             dearest = np.max(costs, axis=0)
@@ -316,8 +383,8 @@ class Problem:
                 name = self.menu.class_name(int(self.own[at].classes[0]))
                 raise InfeasibleError(
                     f"Class {name} has no usable group, and no action that it could be served "
-                    f"instead uses at most {_exact(limit.amount)} {limit.resource}. The smallest "
-                    f"feasible limit on each query is {_exact(smallest)}; or allow doing nothing "
+                    f"instead uses at most {exact_text(limit.amount)} {limit.resource}. The smallest "
+                    f"feasible limit on each query is {exact_text(smallest)}; or allow doing nothing "
                     "(--allow-skip).",
                     smallest=smallest,
                 )
@@ -327,141 +394,33 @@ class Problem:
             "query of such classes. Raise one of them, or allow doing nothing (--allow-skip)."
         )
 
-    def _caps(self) -> dict[str, float]:
+    def budgets(self) -> dict[str, float]:
         """Resource to the average budget per query."""
-        return {limit.resource: limit.average for limit in self.limits if limit.scope != "each"}
+        return _smallest(limit for limit in self.limits if limit.is_budget)
+
+    def caps(self) -> dict[str, float]:
+        """Resource to the most that one action for every query may use."""
+        return _smallest(
+            limit for limit in self.limits if limit.is_budget or limit.percentile is not None
+        )
 
     def _refuse_too_small(self, limit: Limit, needed: float) -> None:
         """Raise, naming the smallest budget that is feasible."""
         per = "per query" if limit.queries is None else f"for {limit.queries} queries"
         raise InfeasibleError(
-            f"The budget of {_exact(limit.amount)} {limit.resource} {per} is too small: the "
-            f"cheapest action of every class uses {_exact(self._report(limit, needed))}. Give at "
+            f"The budget of {exact_text(limit.amount)} {limit.resource} {per} is too small: the "
+            f"cheapest action of every class uses {exact_text(self._report(limit, needed))}. Give at "
             "least that, or allow doing nothing (--allow-skip).",
             smallest=needed / self.total,
+            relaxed={limit.words: self._report(limit, needed)},
         )
 
-    # the result
 
-    def allocation(
-        self, answer: Answer, priced: Limit | None, *, split: bool, seed: int
-    ) -> Allocation:
-        """The answer with its ladder, certificate and cautions."""
-        menu, solution = self.menu, answer.solution
-        resource = self.limits[0].resource if priced is None else priced.resource
-        position = np.zeros(menu.curve.size, dtype=np.int64)
-        position[self.usable] = solution.position
-        reduced, chosen = ladder(menu, answer.hull, position, resource, allowed=answer.allowed)
-        parts: tuple[Split, ...] = ()
-        if solution.divided is not None:
-            i = int(self.usable[solution.divided.index])
-            lower = int(chosen[i])
-            upper = lower + 1 if lower >= 0 else int(reduced.start[reduced.curve[i]])
-            parts = (Split(i, lower, upper, solution.divided.share),)
-
-        value = self.worth(answer)
-        bound = max(answer.bound, value)
-        limits = tuple(
-            replace(
-                limit,
-                realised=self.realised(limit, answer),
-                price=None if limit.scope == "each" else solution.price if limit is priced else 0.0,
-            )
-            for limit in self.limits
-        )
-        spent = {name: self.use(name, answer) / self.total for name in menu.cost}
-        unspent = 0.0
-        if priced is not None:
-            unspent = max(priced.average - spent[resource], 0.0)
-            if unspent <= 1e-12 * priced.average:
-                unspent = 0.0
-        hull = (
-            answer.hull
-            if not answer.evenly
-            else upper_hull(
-                menu.value, menu.cost[resource], menu.start, allowed=self.allowed, nothing=menu.skip
-            )
-        )
-        off = self._off_hull(hull)
-        return Allocation(
-            ladder=reduced,
-            chosen=chosen,
-            split=parts,
-            limits=limits,
-            priced_resource=resource,
-            value=value,
-            bound=bound,
-            relative_gap=(bound - value) / bound if bound > 0 else 0.0,
-            uniform_value=answer.uniform,
-            n_menu=int(_count(menu, self.allowed)[self.mass > 0].sum()),
-            n_nonhull=off.size,
-            nonhull=tuple(_distinct([menu.action_of(rung) for rung in off[:200].tolist()])[:20]),
-            spent=spent,
-            unspent=unspent,
-            unspent_cause=_cause(unspent, answer, split=split),
-            fallback=self._with_own_cost(self._served(answer, resource)),
-            cautions=self._cautions(answer),
-            seed=seed,
-        )
-
-    def _served(self, answer: Answer, resource: str) -> Fallback:
-        """The fallback, no dearer than the dearest action that some class gets."""
-        if answer.fallback is None or self.unserved:
-            return answer.fallback or nothing(self.menu)
-        dearest = self.realised(Limit(resource, "each"), answer)
-        if answer.fallback.cost[resource] <= dearest:
-            return answer.fallback
-        caps = {**self._caps(), resource: dearest}
-        return self.actions.best(caps, resource, skip=self.menu.skip) or nothing(self.menu)
-
-    def _with_own_cost(self, fallback: Fallback) -> Fallback:
-        own: dict[int, Mapping[str, float]] = {}
-        for group in self.own:
-            own |= dict.fromkeys(group.classes.tolist(), own_costs_of(group.known, fallback))
-        return replace(fallback, own_cost=own)
-
-    def _off_hull(self, hull: Hull) -> IntArray:
-        """Rungs on offer on curves in use that are no vertex of the hull."""
-        menu = self.menu
-        off = np.repeat(self.mass > 0, np.diff(menu.start))
-        if self.allowed is not None:
-            off &= self.allowed
-        off[hull.index[hull.index >= 0]] = False
-        return np.flatnonzero(off)
-
-    def _cautions(self, answer: Answer) -> tuple[Mapping[str, str], ...]:
-        menu = self.menu
-        notes = list(menu.cautions.get(-1, ()))
-        lost = menu.curve.size - self.usable.size
-        if lost:
-            unknown = sum(group.classes.size for group in self.own)
-            notes.append(
-                {
-                    "code": "fallback-served",
-                    "message": f"{lost} of {menu.curve.size} classes have no usable group and are "
-                    f"served the fallback; {_worth_of_unusable(lost, unknown)}.",
-                }
-            )
-        if answer.fallback is None:
-            notes.append(
-                {
-                    "code": "no-fallback",
-                    "message": "No single action fits the average budget for all classes; the "
-                    "fallback does nothing.",
-                }
-            )
-        if menu.extrapolated is not None:
-            acting = answer.rung[answer.rung >= 0]
-            beyond = int(menu.extrapolated[acting].sum())
-            if beyond and not any(note["code"] == "extrapolated" for note in notes):
-                notes.append(
-                    {
-                        "code": "extrapolated",
-                        "message": f"{beyond} of {menu.curve.size} classes get an action beyond "
-                        "the data.",
-                    }
-                )
-        return tuple(notes)
+def _smallest(limits: Iterable[Limit]) -> dict[str, float]:
+    out: dict[str, float] = {}
+    for limit in limits:
+        out[limit.resource] = min(limit.average, out.get(limit.resource, math.inf))
+    return out
 
 
 def _own(menu: Menu) -> tuple[Own, ...]:
@@ -475,43 +434,6 @@ def _own(menu: Menu) -> tuple[Own, ...]:
         for known, classes in shared.values()
     ]
     return tuple(sorted(groups, key=lambda group: (group.weight, repr(group.known))))
-
-
-def _worth_of_unusable(lost: int, unknown: int) -> str:
-    """What the caution says of the value of unusable classes."""
-    if not unknown:
-        return "their value is taken to be that of the other classes"
-    whose = "their" if unknown == lost else f"of {unknown} of them the"
-    return (
-        f"{whose} value is not known and counts as 0 in the value, the bound and the even spend"
-        + ("" if unknown == lost else "; that of the rest is taken to be that of the other classes")
-    )
-
-
-def _refuse_empty_classes(
-    menu: Menu, limits: tuple[Limit, ...], usable: IntArray, allowed: BoolArray | None
-) -> None:
-    """Raise where the limits on each query leave a class without any action."""
-    empty = usable[_count(menu, allowed)[menu.curve[usable]] == 0]
-    if not empty.size:
-        return
-    name = menu.class_name(int(empty[0]))
-    for limit in limits:
-        if limit.scope != "each":
-            continue
-        cheapest = -best_of_curves(-menu.cost[limit.resource], menu.start)
-        smallest = float(cheapest[menu.curve[usable]].max())
-        if smallest > limit.amount:
-            raise InfeasibleError(
-                f"No action of class {name} uses at most {_exact(limit.amount)} {limit.resource}. "
-                f"The smallest feasible limit on each query is {_exact(smallest)}; or allow doing "
-                "nothing (--allow-skip).",
-                smallest=smallest,
-            )
-    raise InfeasibleError(
-        f"No action of class {name} meets all the limits on each query. "
-        "Raise one of them, or allow doing nothing (--allow-skip)."
-    )
 
 
 def _total(weight: FloatArray, each: FloatArray) -> float:
@@ -531,36 +453,6 @@ def _mass(curve: IntArray, weight: FloatArray, M: int) -> FloatArray:
     return np.bincount(curve[order], weight[order], M).astype(np.float64)
 
 
-def _count(menu: Menu, allowed: BoolArray | None) -> IntArray:
-    """Rungs on offer on each curve."""
-    if allowed is None:
-        return np.diff(menu.start)
-    before = np.zeros(allowed.size + 1, dtype=np.int64)
-    np.cumsum(allowed, out=before[1:])
-    return before[menu.start[1:]] - before[menu.start[:-1]]
-
-
 def _at(column: FloatArray, rung: IntArray) -> FloatArray:
     """A rung column per class, 0 where the class has no rung."""
     return np.where(rung >= 0, column[np.maximum(rung, 0)], 0.0)
-
-
-def _cause(unspent: float, answer: Answer, *, split: bool) -> str | None:
-    if not unspent:
-        return None
-    if answer.solution.price == 0:
-        return "every class has its best action; more budget buys nothing"
-    if answer.evenly:
-        return "the even spend is better here than any mix of larger and smaller steps"
-    if split:
-        return "rounding"
-    return "no further step fits into what is left; split (--split) divides one class and uses it"
-
-
-def _distinct(actions: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    return list({tuple(action.items()): action for action in actions}.values())
-
-
-def _exact(amount: float) -> str:
-    """A number that reads back as itself."""
-    return str(int(amount)) if float(amount).is_integer() and amount < 1e15 else repr(float(amount))

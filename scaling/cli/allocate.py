@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import math
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from scaling.cli import options, show
+from scaling.cli import constraints as _constraints
+from scaling.cli import frontiers, options, show
+from scaling.cli.allocated import report
 from scaling.cli.frame import Command
 from scaling.errors import InputError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from scaling.allocators.allocation import Allocation
     from scaling.costs import SampleCosts
     from scaling.curves import Menu, MenuSource
     from scaling.data.sweep import Sweep
@@ -44,7 +44,7 @@ def _cost_options(command: Any) -> Any:
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @click.option("--budget", metavar="X", help="How much may be spent.")
 @click.option("--unit", metavar="RESOURCE", help="Of what: tokens, samples, usd, seconds, ...")
-@options.output("TABLE.json", "Write the budget table.")
+@options.output("TABLE.json", "Write the budget table; of a frontier its JSON, or a chart.")
 @options.as_json
 @click.option(
     "--per",
@@ -54,13 +54,26 @@ def _cost_options(command: Any) -> Any:
     help="Whether the budget is the average of a query or a total.",
 )
 @click.option("--queries", type=click.IntRange(min=1), metavar="N", help="Queries of a total.")
+@_constraints.given
 @click.option(
-    "--limit",
-    "limits",
-    multiple=True,
-    metavar="RESOURCE[:SCOPE]=X",
-    help="A further limit; SCOPE is average, each or total. Repeatable.",
+    "--target-value",
+    metavar="V",
+    help="Spend the least of --unit for a mean value of at least V, in the place of a budget.",
 )
+@click.option(
+    "--method",
+    type=click.Choice(["price", "exact"]),
+    default="price",
+    show_default=True,
+    help="Prices with a certified gap, or branch and bound for small problems.",
+)
+@click.option(
+    "--frontier",
+    "as_frontier",
+    is_flag=True,
+    help="Value against the budget of --unit, with the price at each point.",
+)
+@click.option("--budgets", metavar="X,Y,...", help="With --frontier: the budgets.")
 @click.option(
     "--class",
     "classes",
@@ -104,7 +117,16 @@ def command(
     as_json: bool,
     per: Any,
     queries: int | None,
+    target_value: str | None,
+    method: Any,
+    as_frontier: bool,
+    budgets: str | None,
     limits: tuple[str, ...],
+    min_values: tuple[str, ...],
+    floors: tuple[str, ...],
+    max_shares: tuple[str, ...],
+    min_shares: tuple[str, ...],
+    constraints: str | None,
     classes: Any,
     values: Any,
     weights: str | None,
@@ -127,27 +149,41 @@ def command(
         --input-tokens 300 -o table.json
     scaling allocate fit.json --budget 16 --unit samples --limit samples:each=64
     scaling allocate menu.csv --budget 0.01 --unit usd -o table.json
+    scaling allocate menu.csv --limit usd=0.01 --limit seconds:p95=2 --floor level=hard:0.5
+    scaling allocate menu.csv --target-value 0.8 --unit usd
+    scaling allocate menu.csv --frontier --unit usd -o frontier.html
     scaling allocate counts.csv --values plugin --class problem --budget 16 --unit samples
     scaling allocate fit.json --budget 5e14 --unit flops --parameters 8e9 --layers 32 --width 4096 \
         --input-tokens 300
 
     INPUT is a fit document, a file of menu rows, a log, or - for standard input, told apart by
     content; several are merged. --budget X --unit U is short for --limit U:average=X. Exit code 4 where even the
-    cheapest actions cost more than the budget.
+    cheapest actions cost more than the budget, or limits contradict each other.
     """
     import scaling
     from scaling.allocators import Limit
     from scaling.curves import Menu
 
     amount = None if budget is None else options.finite(budget, "--budget")
-    if budget is None and not limits:
-        raise UsageError("no budget. Give --budget X --unit RESOURCE, or --limit RESOURCE=X.")
-    asked = [Limit.parse(text, queries=queries) for text in limits]
+    target = None if target_value is None else options.finite(target_value, "--target-value")
+    at = None if budgets is None else options.numbers(budgets, "--budgets")
+    if as_frontier or at is not None:
+        _refuse_beside_frontier(unit, as_frontier=as_frontier)
+    asked = _constraints.asked(
+        limits=limits, min_values=min_values, floors=floors, max_shares=max_shares,
+        min_shares=min_shares, constraints=constraints, queries=queries,
+    )  # fmt: skip
+    if budget is None and target is None and not asked and not as_frontier:
+        raise UsageError(
+            "no budget. Give --budget X --unit RESOURCE, --limit RESOURCE=X, or the least cost of a "
+            "value: --target-value V --unit RESOURCE."
+        )
     if amount is not None and unit is not None:
         Limit(unit, "average", amount)  # refuses what cannot be a budget before anything is read
     accepts = None if until_accepted is None else _accepts(until_accepted)
     priced = _costs(**costs)
-    options.check_output(output, [*inputs, *([] if weights is None else [weights])])
+    files = [name for name in (weights, constraints) if name is not None]
+    options.check_output(output, [*inputs, *files])
     traffic = None if weights is None else _weights(weights)
 
     sources = list(
@@ -165,24 +201,33 @@ def command(
     only_menus = all(isinstance(source, Menu) for source in sources)
     if only_menus:
         _refuse_for_menus()
+    how = {
+        "limits": asked, "classes": classes, "values": values, "weights": traffic,
+        "allow_skip": allow_skip, "split": split, "extrapolate": extrapolate,
+        "until_success": until_success, "until_accepted": accepts, "costs": priced, "method": method, "seed": seed,
+    }  # fmt: skip
+    within_log = not (extrapolate or only_menus)
+    if as_frontier:
+        frontiers.give(
+            sources,
+            str(unit),
+            at,
+            how,
+            output,
+            as_json=as_json,
+            inputs=inputs,
+            within_log=within_log,
+        )
+        return
     with show.waiting("allocating"):
         allocation = scaling.allocate(
             sources,
             amount,
             unit=unit,
-            limits=asked,
             per=per,
             queries=queries,
-            classes=classes,
-            values=values,
-            weights=traffic,
-            allow_skip=allow_skip,
-            split=split,
-            extrapolate=extrapolate,
-            until_success=until_success,
-            until_accepted=accepts,
-            costs=priced,
-            seed=seed,
+            target=target,
+            **how,
         )
         text = show.document(allocation.table().to_json()) if output or as_json else ""
     given = options.again("output", "as_json")
@@ -191,13 +236,27 @@ def command(
         if output
         else f"scaling allocate {shlex.join(inputs)} {given} -o table.json"
     )
-    within_log = not (extrapolate or only_menus)
     options.give(
         text,
         output,
         lambda: report(allocation, following, within_log=within_log),
         as_json=as_json,
     )
+
+
+def _refuse_beside_frontier(unit: str | None, *, as_frontier: bool) -> None:
+    """Refuse options that a frontier has no place for."""
+    if not as_frontier:
+        raise UsageError("--budgets: budgets in a row make a frontier. Add --frontier.")
+    if unit is None:
+        raise UsageError("--frontier: name the resource whose budget is varied, with --unit.")
+    told = options.given()
+    for name in ("budget", "target_value", "per", "queries"):
+        if name in told:
+            raise UsageError(
+                f"--frontier: {' '.join(told[name])} has no place beside it; a frontier is of average "
+                "budgets: all from the least to the most, or those of --budgets X,Y,..."
+            )
 
 
 # --- reading -----------------------------------------------------------------------------------
@@ -347,241 +406,3 @@ def _fitted(sweep: Sweep, paths: Sequence[str], seed: int) -> MenuSource:
     )
     with show.progress("fitting beta-binomial") as progress:
         return scaling.fit(sweep, "beta-binomial", seed=seed, progress=progress)
-
-
-# --- the report --------------------------------------------------------------------------------
-
-_ONE = {
-    "samples": "sample",
-    "tokens": "token",
-    "usd": "dollar",
-    "flops": "FLOP",
-    "bytes": "byte",
-    "eflops": "equivalent FLOP",
-    "seconds": "second",
-    "joules": "joule",
-}
-
-
-def amount_of(amount: float, resource: str, digits: int = 6) -> str:
-    """An amount in words."""
-    if resource == "usd":
-        return f"${show.amount(amount, digits)}"
-    return f"{show.amount(amount, digits)} {_ONE[resource]}" + "s" * (amount != 1)
-
-
-def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
-    """What a person reads of an allocation.
-
-    Args:
-        allocation: the answer.
-        following: the command to type next.
-        within_log: actions stop at the most attempts of a log, and --extrapolate offers more.
-    """
-    from scaling.allocators import funding
-
-    menu = allocation.ladder
-    what = menu.maximise.replace("_", " ")
-    show.line("maximise", f"{what}, the mean a query over {_classes(menu)}")
-    for limit in allocation.limits:
-        show.line("budget", _limit(limit))
-    used = ", ".join(amount_of(x, name, 4) for name, x in allocation.spent.items())
-    show.line("spent", f"{used} a query")
-    if allocation.unspent_cause:
-        left = amount_of(allocation.unspent, allocation.priced_resource, 3)
-        show.line("unspent", f"{left} a query: {_unspent(allocation, within_log)}")
-    show.line("value", _value(allocation, what))
-    price = _price(allocation, what, within_log)
-    if price:
-        show.line("more", price)
-    _chosen(allocation)
-    if menu.skip:
-        got = funding(allocation)
-        show.line("funded", f"{got.funded:,} of {got.funded + got.unfunded:,} classes")
-    fallback = allocation.fallback
-    if not fallback.nothing:
-        cost = ", ".join(amount_of(x, name, 4) for name, x in fallback.cost.items())
-        show.line(
-            "fallback",
-            f"{action_of(fallback.action)}, for queries of no class here: {what} "
-            f"{show.number(fallback.value)}, {cost}",
-        )
-    if allocation.n_nonhull:
-        named = "; ".join(action_of(each) for each in allocation.nonhull[:3])
-        rest = allocation.n_nonhull - min(3, len(allocation.nonhull))
-        show.line(
-            "left out",
-            f"{allocation.n_nonhull:,} of {allocation.n_menu:,} actions are off the concave hull, "
-            f"so no price selects them: {named}" + (f" and {rest:,} more" if rest else ""),
-        )
-    for assumption in assumed(menu):
-        show.line("assumed", assumption)
-    show.cautions(
-        (
-            *(("", c["code"], c["message"]) for c in allocation.cautions),
-            *(
-                (_place("" if i < 0 else menu.class_name(i), c), c["code"], c["message"])
-                for i, found in menu.cautions.items()
-                for c in found
-            ),
-        )
-    )
-    show.following(following)
-
-
-def _unspent(allocation: Allocation, within_log: bool) -> str:
-    """Why something is left; best actions are the best of those on offer."""
-    if allocation.price != 0 or not within_log:
-        return str(allocation.unspent_cause)
-    limited = any(limit.scope == "each" for limit in allocation.limits)
-    return (
-        f"{allocation.unspent_cause}, of those within the log{' and the limits' * limited}; "
-        "--extrapolate offers more samples"
-    )
-
-
-def _place(name: str, caution: Mapping[str, Any]) -> str:
-    """The class that a caution is about, and the group of it where the caution names one."""
-    group = caution.get("group")
-    if not group:
-        return name
-    said = show.place(group) if isinstance(group, dict) else str(group)
-    return said if name in ("", said) else f"{name}: {said}"
-
-
-def _classes(menu: Menu) -> str:
-    if not menu.key:
-        return "all queries"
-    return f"{menu.weight.size:,} classes ({', '.join(menu.key)})"
-
-
-def _limit(limit: Any) -> str:
-    amount = amount_of(limit.amount, limit.resource)
-    if limit.scope == "average":
-        return f"{amount} a query, on average"
-    if limit.scope == "each":
-        return f"{amount} at most for any query"
-    each = amount_of(limit.average, limit.resource)
-    return f"{amount} in total over {limit.queries:,} queries, {each} a query"
-
-
-def _value(allocation: Allocation, what: str) -> str:
-    even = allocation.uniform_value
-    text = f"{what} {show.number(allocation.value)}; "
-    if even is None:
-        text += "the even spend is not possible within this budget"
-    else:
-        gain = 100 * (allocation.value - even)
-        text += f"{show.number(even)} if spent evenly ({gain:+.2f} points)"
-    return (
-        f"{text}; no allocation within the budget exceeds {show.number(allocation.bound)} "
-        f"(relative gap {allocation.relative_gap:.1e})"
-    )
-
-
-def _price(allocation: Allocation, what: str, within_log: bool) -> str | None:
-    """The shadow price for a round step of about the budget's size."""
-    price = allocation.price
-    budget = next(
-        (
-            limit.average
-            for limit in allocation.limits
-            if limit.scope != "each" and limit.resource == allocation.priced_resource
-        ),
-        0.0,
-    )
-    if price is None or budget <= 0:
-        return None
-    step = 10.0 ** math.floor(math.log10(budget))
-    unit = amount_of(step, allocation.priced_resource)
-    if price == 0:
-        return f"{unit} more a query would buy nothing" + " within the log" * within_log
-    each = f"{show.number(price, 3)} a {_ONE[allocation.priced_resource]}"
-    return (
-        f"{unit} more a query would buy about {show.number(price * step, 3)} {what} "
-        f"(shadow price {each})"
-    )
-
-
-def _chosen(allocation: Allocation) -> None:
-    from scaling.tables.build import MOST_ROWS
-
-    key = list(allocation.ladder.key)
-    resources = list(allocation.spent)
-    rows = []
-    for row in allocation.rows(show.MOST_ROWS):
-        named = [str(row["class"][name]) for name in key] or ["all queries"]
-        share = show.number(100 * row["weight"], 3) + "%"
-        rows.append((*named, share, *_outcome(row, row["status"], resources)))
-        if "split" in row:
-            part = row["split"]
-            of = f"{100 * part['share']:.3g}% of it"
-            rows.append((*([""] * len(named)), of, *_outcome(part, "chosen", resources)))
-    head = (*(key or ["class"]), "share", "action", allocation.ladder.maximise, "interval")
-    numbers = ("share", allocation.ladder.maximise, *resources)
-    show.table((*head, *resources), rows, numbers=numbers)
-    classes = allocation.chosen.size
-    in_table = classes <= MOST_ROWS
-    show.more(classes, "classes", "--json" if in_table else "Allocation.to_frame() in Python")
-
-
-def _outcome(row: Mapping[str, Any], status: str, resources: Sequence[str]) -> tuple[str, ...]:
-    nothing = not row["action"] and not any(row["cost"].values())
-    action = "nothing" if nothing else action_of(row["action"])
-    return (
-        action + " (fallback)" * (status == "fallback"),
-        show.number(row["value"]),
-        show.interval(row["interval"], 3),
-        *(show.amount(row["cost"].get(name), 4) for name in resources),
-    )
-
-
-def action_of(action: Mapping[str, Any]) -> str:
-    """An action in words: `large, 8 samples`."""
-    parts = [str(action["model"])] if action.get("model") else []
-    for name, value in action.items():
-        if value == "first_accepted":
-            errs = action.get("strategy") == "resample"
-            parts.append("until one is accepted" if errs else "until one is right")
-        elif value == "resample" or name == "verifier_model":
-            continue
-        elif name != "model" and value not in (None, ""):
-            one = name.replace("_", " ")
-            one = one.removesuffix("s") if value == 1 else one
-            parts.append(f"{value} {one}" if isinstance(value, int) else f"{one} {value}")
-    return ", ".join(parts) or "the only action"
-
-
-def assumed(menu: Menu) -> Iterator[str]:
-    """What must be true for the numbers to mean what they say."""
-    if menu.maximise == "coverage":
-        yield (
-            "an oracle verifier: a query counts as solved when any of its samples is right, "
-            "so something must recognise the right one"
-        )
-    if "first_accepted" in menu.action.get("stop_rule", ()):
-        for verifier in dict.fromkeys(menu.action.get("verifier_model", [])):
-            yield (
-                f"sampling stops at the first sample that a verifier accepts, which {verifier}, of "
-                "every problem alike; where all are rejected none is served"
-            )
-        if "verifier_model" not in menu.action:
-            yield "sampling stops at the first right sample; a wrong one costs what a right one does"
-    if menu.estimand == "population":
-        yield "queries are like the problems of the log (the population estimand)"
-    elif menu.estimand == "benchmark":
-        yield "queries are these very problems, asked anew (the benchmark estimand)"
-    cost = menu.provenance.get("cost_model")
-    if cost and set(menu.cost) != {"samples"}:
-        given = {k.replace("_", " "): v for k, v in cost.items() if k != "name"}
-        named = ", ".join(f"{k} {_plainly(v)}" for k, v in given.items())
-        rest = "a sample uses what it used on average in the log"
-        yield f"{named}, as given; else {rest}" if given else rest
-
-
-def _plainly(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k}={show.amount(v)}" for k, v in value.items())
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return show.amount(value) if isinstance(value, int | float) else str(value)

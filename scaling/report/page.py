@@ -209,7 +209,7 @@ def _budgets(allocation: Allocation, charts: _Charts) -> str:
         gain = 100 * (allocation.value - allocation.uniform_value)
         tiles.append((percent(allocation.uniform_value), "the same budget spent evenly"))
         tiles.append((f"{gain:+.1f} points", "gain over the even spend"))
-    limit = next((x for x in allocation.limits if x.resource == resource), None)
+    limit = next((x for x in allocation.limits if x.is_budget and x.resource == resource), None)
     if limit is not None and limit.price is not None and limit.amount > 0:
         step = 10.0 ** math.floor(math.log10(limit.average / 2))
         tiles.append(
@@ -302,10 +302,8 @@ def _certificate(allocation: Allocation) -> str:
         f"Relative gap {number(allocation.relative_gap)}.",
     ]
     for limit in allocation.limits:
-        text = (
-            f"Limit on {plots.UNITS.get(limit.resource, limit.resource)}, {limit.scope}: "
-            f"{number(limit.amount)}"
-        )
+        side = "at least" if limit.sense == "min" else "at most"
+        text = f"Limit on {limit.words}: {side} {number(limit.amount)}"
         if limit.realised is not None:
             text += f"; realised {number(limit.realised)}"
         lines.append(text + ".")
@@ -557,12 +555,21 @@ def _reproduce(fits: Sequence[FitResult], allocation: Allocation | None) -> str:
     if fits and allocation is None:
         lines.append(f"scaling report {' '.join(names)} -o report.html")
     if allocation is not None and allocation.limits:
-        limits = " ".join(
-            f"--limit {limit.resource}:{limit.scope}={_exact(limit.amount)}"
-            + (f" --queries {limit.queries}" if limit.queries else "")
-            for limit in allocation.limits
-        )
-        lines.append(f"scaling allocate fit.json {limits} --seed {allocation.seed} -o table.json")
+        limits = list(allocation.limits)
+        target = allocation.target
+        given = []
+        if target is not None:
+            given.append(f"--target-value {_exact(target.value)} --unit {target.resource}")
+            limits = limits[1:]
+        given += [
+            option + (f" --queries {limit.queries}" if limit.queries else "")
+            for limit in limits
+            if (option := limit.option) is not None
+        ]
+        if any(limit.option is None for limit in limits):
+            given.append("--constraints constraints.toml")
+        said = " ".join(given)
+        lines.append(f"scaling allocate fit.json {said} --seed {allocation.seed} -o table.json")
     return (
         "<section><h2>How to reproduce</h2>"
         f"<p>With scaling {escape(__version__)} and the log whose digest stands above "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling._version import __version__
+from scaling.allocators.limit import VALUE
 from scaling.curves import RESOURCES
 from scaling.data.schema import PROBE
 from scaling.errors import InputError
@@ -28,7 +29,8 @@ from scaling.tables.table import BudgetTable
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from scaling.allocators.allocation import Allocation, Limit
+    from scaling.allocators.allocation import Allocation
+    from scaling.allocators.limit import Limit
     from scaling.curves import Menu
 
 KNOBS = {
@@ -102,6 +104,7 @@ def build(
         )
     _refuse_foreign_actions(menu)
     features = _features(menu)
+    rows = _Rows(allocation, features).written()
     document: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "kind": KIND,
@@ -112,7 +115,7 @@ def build(
             "maximise": menu.maximise,
             "value_per_correct": None,
             "priced_resource": allocation.priced_resource,
-            "constraints": [_constraint(limit) for limit in allocation.limits],
+            "constraints": [],
             "certificate": {
                 "value": _finite(allocation.value, "the allocation's value"),
                 "bound": _finite(allocation.bound, "the allocation's bound"),
@@ -121,7 +124,7 @@ def build(
             },
         },
         "key": {"features": list(features.values())},
-        "rows": _Rows(allocation, features).written(),
+        "rows": rows,
         "fallback": _fallback(allocation) | {"marginal": None},
         "guarantees": [],
         "provenance": {
@@ -133,8 +136,19 @@ def build(
             "seed": allocation.seed,
         },
     }
-    for constraint in document["objective"]["constraints"]:
+    for limit in allocation.limits:
+        constraint = _constraint(limit, menu, rows)
         constraint["realised"] = realised(document, constraint)
+        document["objective"]["constraints"].append(constraint)
+    if allocation.target is not None:
+        target = allocation.target
+        document["objective"]["target"] = {
+            "value": target.value,
+            "resource": target.resource,
+            "cost": target.cost,
+            "bound": target.bound,
+            "relative_gap": target.relative_gap,
+        }
     document["guarantees"] = [
         {"property": name, "verified": False, "detail": wrong}
         if wrong
@@ -154,12 +168,26 @@ class _Rows:
         self._features = features
         self._ladders: dict[int, list[dict[str, Any]]] = {}
         self._split = {each.class_index: each for each in allocation.split}
-        self._hard_limits = _hard_limits(allocation.limits)
+        self._limits = [(limit, limit.members(self._menu)) for limit in allocation.limits]
+        self._common_limits = _hard_limits(x for x in allocation.limits if not x.where)
         # Of what is said of the whole, that some classes are served the fallback, or beyond the
         # data, goes to the rows of those classes.
         said = _cautions([*allocation.cautions, *self._menu.cautions.get(-1, ())])
         self._common = [each for each in said if each["code"] not in _OF_SOME_ROWS]
         self._extrapolated = [each for each in said if each["code"] == "extrapolated"]
+
+    def _hard_limits(self, c: int) -> dict[str, float]:
+        """The caps on every request of a class."""
+        if not any(limit.where for limit, _ in self._limits):
+            return self._common_limits
+        return _hard_limits(limit for limit, about in self._limits if about[c])
+
+    def _may_abstain(self, c: int) -> bool:
+        """Whether a class may be served nothing: not where it must be worth something."""
+        return bool(self._menu.skip) and not any(
+            limit.sense == "min" and limit.scope == "each" and limit.amount > 0 and about[c]
+            for limit, about in self._limits
+        )
 
     def written(self) -> list[dict[str, Any]]:
         menu = self._menu
@@ -184,7 +212,8 @@ class _Rows:
         if chosen == -2:
             return self._fallback_row(c, cautions)
         first = int(menu.start[menu.curve[c]])
-        ladder = self._ladder(int(menu.curve[c]))
+        may_abstain = self._may_abstain(c)
+        ladder = self._ladder(int(menu.curve[c]), may_abstain=may_abstain)
         shares = {chosen: 1.0}
         if c in self._split:
             divided = self._split[c]
@@ -196,8 +225,8 @@ class _Rows:
             "expected": entry["expected"],
             "marginal": entry.get("marginal"),
         }
-        if self._hard_limits:
-            row["hard_limits"] = self._hard_limits
+        if hard_limits := self._hard_limits(c):
+            row["hard_limits"] = hard_limits
         if c in self._split:
             row["split"] = [
                 {"rung": rung - first, "share": float(share)}
@@ -221,7 +250,7 @@ class _Rows:
             "support": {**self._support(c), "extrapolated": beyond},
             "cautions": _cautions(cautions),
             "ladder": ladder,
-            "may_abstain": bool(menu.skip),
+            "may_abstain": may_abstain,
         }
 
     def _little_to_gain(self, rung: dict[str, Any], *, nothing: bool) -> list[dict[str, str]]:
@@ -243,19 +272,20 @@ class _Rows:
     def _fallback_row(self, c: int, cautions: list[Any]) -> dict[str, Any]:
         """A class whose group is unusable: the fallback is all that it is offered."""
         skip, resource = bool(self._menu.skip), self._allocation.priced_resource
+        hard_limits = self._hard_limits(c)
         entry = _fallback(self._allocation, c)
         unknown = entry["expected"]["value"]["mean"] is None
         rung = _with_marginals([entry], resource, may_abstain=skip)[0]
         return {
             **rung,
-            **({"hard_limits": self._hard_limits} if self._hard_limits else {}),
+            **({"hard_limits": hard_limits} if hard_limits else {}),
             "guarantee": "none",
             "cautions": _cautions([_UNKNOWN if unknown else _UNUSABLE, *cautions]),
             "ladder": [rung],
             "may_abstain": skip,
         }
 
-    def _ladder(self, curve: int) -> list[dict[str, Any]]:
+    def _ladder(self, curve: int, *, may_abstain: bool) -> list[dict[str, Any]]:
         if curve not in self._ladders:
             menu = self._menu
             rungs = range(int(menu.start[curve]), int(menu.start[curve + 1]))
@@ -263,7 +293,7 @@ class _Rows:
             self._ladders[curve] = _with_marginals(
                 [_rung(menu, r) for r in rungs] or [abstention({"resources": menu.cost})],
                 self._allocation.priced_resource,
-                may_abstain=bool(menu.skip),
+                may_abstain=may_abstain,
             )
         return self._ladders[curve]
 
@@ -524,18 +554,30 @@ def _off_centre(menu: Menu, low: int, high: int) -> bool:
     return bool(((value < ends[:, 0]) | (value > ends[:, 1])).any())  # false for NaN
 
 
-def _constraint(limit: Limit) -> dict[str, Any]:
+def _constraint(limit: Limit, menu: Menu, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A limit as a constraint; what the rows realise is filled in when they stand."""
     constraint: dict[str, Any] = {
-        "resource": limit.resource,
-        "scope": limit.scope,
-        "sense": "max",
+        "resource": menu.maximise if limit.resource == VALUE else limit.resource,
+        "scope": limit.scope if limit.percentile is None else "percentile",
+        "sense": limit.sense,
         "limit": _finite(limit.amount, f"the limit on {limit.resource}"),
         "realised": None,
         "shadow_price": _or_null(limit.price),
     }
     if limit.scope == "total":
         constraint["queries"] = limit.queries
+    if limit.percentile is not None:
+        constraint["percentile"] = limit.percentile
+    if limit.action:
+        constraint["action"] = {
+            KNOBS.get(name, name): _scalar(value) for name, value in limit.action.items()
+        }
+    about = limit.members(menu)
+    if limit.scope == "each" and limit.resource == VALUE:
+        about &= menu.curve >= 0  # nothing is known of the others
+    if not about.all():
+        constraint["rows"] = [row["row_id"] for row, of in zip(rows, about, strict=True) if of]
+        constraint["detail"] = limit.words
     return constraint
 
 
@@ -543,7 +585,7 @@ def _hard_limits(limits: Iterable[Limit]) -> dict[str, float]:
     """The caps on every request that limits on each query come to."""
     caps: dict[str, float] = {}
     for limit in limits:
-        if limit.scope == "each" and limit.resource in _HARD_LIMITS:
+        if limit.scope == "each" and limit.sense == "max" and limit.resource in _HARD_LIMITS:
             name, rounded = _HARD_LIMITS[limit.resource]
             cap = min(rounded(limit.amount), caps.get(name, math.inf))
             if cap > 0:  # a cap of nothing leaves nothing to cap

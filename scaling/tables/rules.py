@@ -392,6 +392,39 @@ def _split(document: Document) -> Problems:
 # Constraints and certificate.
 
 
+@_check("constraint-parts")
+def _constraint_parts(document: Document) -> Problems:
+    """A constraint has what its scope and resource need, and is about rows that exist."""
+    ids = {row["row_id"] for _, row in _rows(document)}
+    for i, constraint in enumerate(document["objective"]["constraints"]):
+        where = f"$.objective.constraints[{i}]"
+        for needs, part in ((constraint["scope"] == "percentile", "percentile"),
+                            (constraint["resource"] == "share", "action")):  # fmt: skip
+            if needs and part not in constraint:
+                yield where, f"a constraint on {constraint['resource']} lacks its {part}."
+        for row_id in constraint.get("rows", ()):
+            if row_id not in ids:
+                yield f"{where}.rows", f"there is no row '{row_id}'."
+
+
+@_check("target")
+def _target(document: Document) -> Problems:
+    """The cost of a target is that of the rows, at least its bound, and the gap is between them."""
+    target = document["objective"].get("target")
+    if target is None:
+        return
+    where = "$.objective.target"
+    cost, bound = target["cost"], target["bound"]
+    actual = _average(document, lambda entry: _mean(entry, target["resource"]))
+    if actual is not None and not _close(cost, actual):
+        yield f"{where}.cost", f"{cost!r}; the rows come to {actual!r}."
+    if bound > cost * (1 + TOLERANCE):
+        yield f"{where}.bound", f"{bound!r} is above the cost {cost!r}."
+    stated = (cost - bound) / cost if cost > 0 else 0.0
+    if abs(target["relative_gap"] - stated) > 0.01 * abs(stated) + TOLERANCE:
+        yield f"{where}.relative_gap", f"{target['relative_gap']!r}; it is {stated!r}."
+
+
 @_check("realised", guarantee="constraints_satisfied")
 def _realised(document: Document) -> Problems:
     """What a constraint says is realised is what the rows use."""
@@ -614,32 +647,79 @@ def _table_id(document: Document) -> Problems:
 
 
 def realised(document: Document, constraint: Mapping[str, Any]) -> float | None:
-    """What the rows use of a constraint's resource, in its scope.
+    """What the rows that a constraint is about come to, in its scope.
 
-    `average`: sum over rows of weight times expected use; `total`: that times `queries`; `each`:
-    the largest use of any row (the smallest for `sense: min`). A divided row counts by its shares.
+    `average`: weighted mean of expected use; `total`: the mean times `queries`; `each`: the largest
+    use of any row (the smallest for `sense: min`); `percentile`: the smallest use that at most
+    100 - percentile percent of the weight exceeds. A divided row counts by its shares; a value that
+    is not known counts as 0 in a mean.
 
     Returns:
         None where the rows do not say, or the scope is one class.
     """
-    name = constraint["resource"]
-
-    def use(entry: Mapping[str, Any]) -> float | None:
-        return _share(entry, "accuracy") if name == "accuracy" else _mean(entry, name)
-
-    if constraint["scope"] == "each":
-        parts = [use(entry) for _, row in _rows(document) for _, entry in _served(row)]
-        known = [part for part in parts if part is not None]
-        if len(known) < len(parts):
-            return None
-        return max(known) if constraint["sense"] == "max" else min(known)
-    if constraint["scope"] == "class":
+    name, scope = constraint["resource"], constraint["scope"]
+    lacking = (scope == "percentile" and "percentile" not in constraint) or (
+        name == "share" and "action" not in constraint
+    )
+    if scope == "class" or lacking:
         return None
-    average = _average(document, use)
-    if constraint["scope"] == "average" or average is None:
-        return average
+    about = set(constraint["rows"]) if "rows" in constraint else None
+    terms: list[tuple[float, float]] = []
+    for _, row in _rows(document):
+        if about is not None and row["row_id"] not in about:
+            continue
+        left = 1.0
+        for share, entry in _served(row):
+            amount = _amount(document, constraint, entry)
+            if amount is None and name == document["objective"]["maximise"] and scope != "each":
+                amount = 0.0
+            if amount is None:
+                return None
+            terms.append((row["weight"] * share, amount))
+            left -= share
+        if left > TOLERANCE:  # the rest of a divided row does nothing
+            terms.append((row["weight"] * left, 0.0))
+    if not terms:
+        return None
+    if scope == "each":
+        amounts = [amount for _, amount in terms]
+        return max(amounts) if constraint["sense"] == "max" else min(amounts)
+    total = math.fsum(weight for weight, _ in terms)
+    if scope == "percentile":
+        return _percentile(terms, total, constraint["percentile"])
+    average = math.fsum(weight * amount for weight, amount in terms)
+    if about is not None:
+        average /= total
     queries: int | None = constraint.get("queries")
+    if scope == "average":
+        return average
     return None if queries is None else average * queries
+
+
+def _amount(
+    document: Document, constraint: Mapping[str, Any], entry: Mapping[str, Any]
+) -> float | None:
+    """What a constraint counts of an entry."""
+    name = constraint["resource"]
+    if name == "share":
+        wanted = constraint["action"].items()
+        return float(all(entry["action"].get(field) == value for field, value in wanted))
+    if name == document["objective"]["maximise"]:
+        return _value(entry)
+    if name in _SHARES:
+        return _share(entry, name)
+    return _mean(entry, name)
+
+
+def _percentile(terms: list[tuple[float, float]], total: float, percent: float) -> float:
+    """The smallest amount that at most 100 - `percent` percent of the weight exceeds."""
+    above = 0.0
+    most = (1 - percent / 100 + TOLERANCE) * total
+    for weight, amount in sorted(terms, key=lambda term: -term[1]):
+        above += weight
+        if above > most:
+            return amount
+    return 0.0
 
 
 def relative_gap(value: float, bound: float) -> float:

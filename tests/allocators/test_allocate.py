@@ -110,11 +110,14 @@ def test_of_several_averages_one_may_bind(menu):
     assert other.spent["seconds"] <= 8
 
 
-def test_two_binding_averages_are_refused(menu):
+def test_several_budgets_may_bind(menu):
     rng = np.random.default_rng(0)
     menu = replace(menu, cost={**menu.cost, "usd": rng.uniform(0.1, 10, menu.value.size)})
-    with pytest.raises(UsageError, match="More than one budget binds"):
-        allocate(menu, 4000, unit="tokens", limits=[Limit("usd", "average", 0.9)])
+    a = allocate(menu, 4000, unit="tokens", limits=[Limit("usd", "average", 1.1)])
+    assert all(limit.price > 0 for limit in a.limits)
+    assert a.spent["tokens"] <= 4000
+    assert a.spent["usd"] <= 1.1
+    assert a.price == a.limits[0].price
 
 
 def test_too_small_a_budget_names_the_smallest(menu):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scaling.cli.allocate import _place
+from scaling.cli.allocated import _place
 from scaling.cli.table import _example
 from scaling.tables.lookup import Axis
 

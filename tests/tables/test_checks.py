@@ -91,6 +91,12 @@ MUTATIONS = {
     "row-marginal": _set("rows", 2, "marginal", 0.5),
     "action-off-ladder": _set("rows", 2, "action", "n_samples", 99),
     "split": lambda d: next(r for r in d["rows"] if r.get("split"))["split"][0].update(share=0.99),
+    "constraint-parts": _set("objective", "constraints", 0, "rows", ["nobody"]),
+    "target": _set(
+        "objective",
+        "target",
+        {"value": 0.1, "resource": "tokens", "cost": 1.0, "bound": 1.0, "relative_gap": 0.0},
+    ),
     "realised": _set("objective", "constraints", 0, "realised", 1.0),
     "limit": _set("objective", "constraints", 0, "limit", 100.0),
     "certificate": _set("objective", "certificate", "bound", 0.1),

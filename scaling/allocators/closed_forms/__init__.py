@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from scaling.allocators.allocation import Limit
+    from scaling.allocators.limit import Limit
     from scaling.core.law import Reference
     from scaling.curves import FloatArray, Menu
 

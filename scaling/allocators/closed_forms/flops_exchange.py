@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.allocators.allocation import Limit
 from scaling.allocators.closed_forms import ClosedForm, Optimum, curves_menu, number
+from scaling.allocators.limit import Limit
 from scaling.core.law import Reference
 from scaling.core.special import log_beta_ratio
 from scaling.errors import InputError

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from scaling.allocators.allocation import Limit
 from scaling.allocators.closed_forms import ClosedForm, Optimum, curves_menu, number, numbers
+from scaling.allocators.limit import Limit
 from scaling.core.law import Reference
 from scaling.errors import InputError, UsageError
 
