@@ -169,10 +169,10 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         core = by_forecast(plan, evidence, counts, cautions)
         reach = int(counts.n.max())
     elif plan.objective.observation.name == "counts":
-        core = by_likelihood(plan, evidence, counts)
+        core = by_likelihood(plan, evidence, counts, batch)
         reach = int(counts.n.max())
     else:
-        core = by_curve(plan, evidence, counts)
+        core = by_curve(plan, evidence, counts, batch)
         reach = int(counts.n.min() if batch is None else counts.n.max())
     return _group(
         plan,
@@ -182,9 +182,7 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         n_samples=int(evidence.n.sum()),
         counts=counts,
         points=None,
-        problems=Problems(evidence.task, evidence.problem, evidence.n, evidence.c)
-        if len(evidence.n) <= KEPT_PROBLEMS
-        else None,
+        problems=_problems(evidence) if len(evidence.n) <= KEPT_PROBLEMS else None,
         max_n=int(counts.n.max()),
         reach=reach,
         stop_rule=evidence.stop_rule,
@@ -193,6 +191,13 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         resources=evidence.resources,
         cautions=cautions + core.cautions,
     )
+
+
+def _problems(evidence: Counts) -> Problems:
+    cluster = None
+    if evidence.cluster is not None:
+        cluster = np.unique(evidence.cluster, return_inverse=True)[1]
+    return Problems(evidence.task, evidence.problem, evidence.n, evidence.c, cluster)
 
 
 def _fit_points(plan: Plan, evidence: Points) -> GroupFit:

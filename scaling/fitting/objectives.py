@@ -55,8 +55,13 @@ def statistics(**known: float | None) -> dict[str, float | None]:
     return dict.fromkeys(names) | known
 
 
-def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
-    """Maximum likelihood of the counts, held against its degenerate limits."""
+def by_likelihood(
+    plan: Plan, evidence: Counts, counts: passk.UniqueCounts, batch: int | None
+) -> Core:
+    """Maximum likelihood of the counts, held against its degenerate limits.
+
+    `batch` (`stopped.stopping_batch`) decides which curve the held-out error is measured against.
+    """
     law, p = plan.law, len(plan.law.params)
     weights = counts.multiplicity.astype(float)
     problems = float(weights.sum())
@@ -115,7 +120,7 @@ def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> C
             "which gives the same intervals up to terms of the order of one in the number of problems."
         )
         cautions.append(Caution("one-step-refits", text))
-    fit["held_out_mae"] = held_out(plan, evidence, counts, refit)
+    fit["held_out_mae"] = held_out(plan, evidence, counts, batch, refit)
     named = {
         law.names[i]: (float(low), float(high))
         for i, (low, high) in zip(profiled, ends, strict=True)
@@ -136,13 +141,13 @@ def _resampled(
     return draws, left_out, cautions
 
 
-def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
+def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts, batch: int | None) -> Core:
     """Least squares on the coverage curve.
 
     That is unbiased pass@k up to the fewest attempts at any problem; where attempts stop at the first
-    success, Kaplan-Meier coverage from the first success up to the most attempts.
+    success (`batch` is that of `stopped.stopping_batch`), Kaplan-Meier coverage from the first success up to
+    the most attempts.
     """
-    batch = stopped.stopping_batch(counts, evidence.stop_rule, evidence.stop_batch)
     grid = stopped.grid(counts, batch, plan.points)
     weights = counts.multiplicity / counts.multiplicity.sum()
     observed = stopped.curve(counts, grid, weights, batch)
@@ -186,7 +191,7 @@ def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
     if plan.feasible:
         cautions += held_by_the_constraint(plan, start)
     fit = statistics(
-        loss=float(solution.loss[0]), held_out_mae=held_out(plan, evidence, counts, refit)
+        loss=float(solution.loss[0]), held_out_mae=held_out(plan, evidence, counts, batch, refit)
     )
     return Core(start, "ok", cautions, fit, draws, left_out=left_out)
 
