@@ -18,6 +18,8 @@ from scaling.errors import InfeasibleError, NotUsableError
 if TYPE_CHECKING:
     from scaling.curves import OwnCost
 
+_ROUNDING = 1e-12  # of values and costs
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -382,7 +384,7 @@ class Problem:
                 menu.value, menu.cost[resource], menu.start, allowed=self.allowed, nothing=menu.skip
             )
         )
-        off = self._off_hull(hull)
+        off = self._off_hull(hull, resource)
         return Allocation(
             ladder=reduced,
             chosen=chosen,
@@ -420,14 +422,15 @@ class Problem:
             own |= dict.fromkeys(group.classes.tolist(), own_costs_of(group.known, fallback))
         return replace(fallback, own_cost=own)
 
-    def _off_hull(self, hull: Hull) -> IntArray:
-        """Rungs on offer on curves in use that are no vertex of the hull."""
+    def _off_hull(self, hull: Hull, resource: str) -> IntArray:
+        """Rungs on offer on curves in use that lie below the hull, by more than rounding."""
         menu = self.menu
         off = np.repeat(self.mass > 0, np.diff(menu.start))
         if self.allowed is not None:
             off &= self.allowed
         off[hull.index[hull.index >= 0]] = False
-        return np.flatnonzero(off)
+        rung = np.flatnonzero(off)
+        return rung[~_on_hull(menu, menu.cost[resource], hull, rung)]
 
     def _cautions(self, answer: Answer) -> tuple[Mapping[str, str], ...]:
         menu = self.menu
@@ -538,6 +541,30 @@ def _count(menu: Menu, allowed: BoolArray | None) -> IntArray:
     before = np.zeros(allowed.size + 1, dtype=np.int64)
     np.cumsum(allowed, out=before[1:])
     return before[menu.start[1:]] - before[menu.start[:-1]]
+
+
+def _on_hull(menu: Menu, cost: FloatArray, hull: Hull, rung: IntArray) -> BoolArray:
+    """Which rungs that are no vertex lie on the hull up to rounding, between vertices or on one.
+
+    Near its end a curve rises by less than its values are exact, and on a straight hull (known success rates,
+    stopped at the first success) every rung is one that rounding may put below.
+    """
+    place = np.flatnonzero(hull.index >= 0)
+    place = place[np.argsort(hull.index[place], kind="stable")]
+    if not place.size or not rung.size:
+        return np.zeros(rung.shape, dtype=np.bool_)
+    vertex, owner = hull.index[place], np.searchsorted(menu.start, rung, side="right")
+    after = np.searchsorted(vertex, rung)
+    a, b = place[np.maximum(after - 1, 0)], place[np.minimum(after, place.size - 1)]
+    follows = (after > 0) & (hull.index[a] >= menu.start[owner - 1])
+    inside = follows & (b == a + 1) & (hull.index[b] > rung) & (hull.index[b] < menu.start[owner])
+    value, spent = menu.value[rung], cost[rung]
+    width = np.where(inside, hull.cost[b] - hull.cost[a], 1.0)
+    share = np.clip((spent - hull.cost[a]) / width, 0.0, 1.0)
+    chord = hull.value[a] + np.where(inside, share * (hull.value[b] - hull.value[a]), 0.0)
+    most = np.where(inside, hull.cost[b], hull.cost[a])
+    near = (value >= chord - _ROUNDING * np.abs(chord)) & (spent <= most * (1 + _ROUNDING))
+    return np.asarray(follows & near)
 
 
 def _at(column: FloatArray, rung: IntArray) -> FloatArray:
