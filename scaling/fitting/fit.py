@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scaling._version import __version__
 from scaling.core import registry
 from scaling.core.caution import Caution
+from scaling.core.coverage import COVERAGE
 from scaling.core.law import Law
 from scaling.core.objective import Objective
 from scaling.core.rates import BetaMixture
@@ -20,6 +21,7 @@ from scaling.errors import UsageError
 from scaling.fitting import passk
 from scaling.fitting.cautions import of_evidence
 from scaling.fitting.estimates import estimates
+from scaling.fitting.feasibility import check_feasible, exact_curve
 from scaling.fitting.forecast_fit import by_forecast
 from scaling.fitting.objectives import (
     by_curve,
@@ -262,7 +264,9 @@ def _group(plan: Plan, core: Core, *, cautions: list[Caution], **rest: Any) -> G
         theta = law.bound(core.coordinates)
         params = estimates(plan, core, theta, cautions)
         fit = fit | _errors(law, theta, rest["counts"], rest["points"], rest["stop_batch"])
-        cautions = cautions + [Caution(f.code, f.message) for f in law.flagged(theta)]
+        cautions = cautions + (
+            [Caution(f.code, f.message) for f in law.flagged(theta)] or _order(law, theta)
+        )
         cautions += _zero_mass(law, core, params)
         if law is not FORECAST and rest["counts"] is not None:
             derived["effective_slope"] = _slope(plan, theta, draws, rest["reach"])
@@ -290,6 +294,14 @@ def _slope(plan: Plan, theta: FloatArray, draws: FloatArray | None, reach: int) 
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     interval = (float(low), float(high)) if low < high else None
     return Estimate(value, interval, float(spread.std()) if interval else None)
+
+
+def _order(law: Law, theta: FloatArray) -> list[Caution]:
+    """The order from which a curve that is no mixture over problems fails to be one of coverage."""
+    if law.output is not COVERAGE or law.rates is not None or law is FORECAST:
+        return []
+    found = check_feasible(exact_curve(law, theta))
+    return [] if found.feasible else [Caution("infeasible-order", found.message)]
 
 
 def _zero_mass(law: Law, core: Core, params: Mapping[str, Estimate]) -> list[Caution]:

@@ -60,6 +60,15 @@ class CoverageInterval(NamedTuple):
     units: int
 
 
+class ShareInterval(NamedTuple):
+    """A mean over problems with its error; arrays of shape (K,)."""
+
+    mean: FloatArray
+    se: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
 def coverage_interval(
     counts: Counts,
     k: ArrayLike,
@@ -156,11 +165,27 @@ def population_se(counts: Counts, k: ArrayLike) -> FloatArray:
         InputError: for k out of range, or a log whose attempts stopped at a success.
     """
     at = _whole(counts, k)
-    f = pass_at_k(counts.n[:, None], counts.c[:, None], at)
+    return _se(counts, pass_at_k(counts.n[:, None], counts.c[:, None], at))
+
+
+def share_interval(counts: Counts, share: FloatArray, level: float = 0.95) -> ShareInterval:
+    """The mean over new problems of any share in [0, 1] that each problem has, with the interval `beta`.
+
+    Args:
+        counts: whose clusters are the units, where named; at least two.
+        share: of each problem, shape (P, K).
+        level: of the interval.
+    """
+    mean, se = share.mean(axis=0), _se(counts, share)
+    low, high = _korn_graubard(mean, se, _units(counts), level)
+    return ShareInterval(mean, se, np.clip(low, 0.0, mean), np.clip(high, mean, 1.0))
+
+
+def _se(counts: Counts, f: FloatArray) -> FloatArray:
     total = _by_cluster(counts, f - f.mean(axis=0))
     units = len(total)
     if units < 2:
-        return np.full(len(at), np.nan)
+        return np.full(f.shape[1], np.nan)
     return np.asarray(np.sqrt(units / (units - 1) * (total**2).sum(axis=0)) / len(f))
 
 
