@@ -36,6 +36,11 @@ _ESTIMANDS = {
     "--attempts", is_flag=True, help="Also attempts spent up to the first success, at most k."
 )
 @click.option(
+    "--scores",
+    is_flag=True,
+    help="Also the expected largest of k scores: needs attempt rows with a column score.",
+)
+@click.option(
     "--bounds",
     is_flag=True,
     help="Also the least and most pass@k that the counts allow, beyond the attempts too.",
@@ -64,6 +69,7 @@ def command(
     all_right: bool,
     at_least: str | None,
     attempts: bool,
+    scores: bool,
     bounds: bool,
     estimand: Estimand,
     level: float,
@@ -101,6 +107,12 @@ def command(
     )
     options.notes(sweep)
     with show.waiting("estimating"):
+        best = None
+        if scores:
+            from scaling.data.outcomes import attempt_scores
+
+            names = options.renames(rename) or None
+            best = attempt_scores(list(sources), rename=names, threshold=threshold)
         found = observe(
             sweep,
             numbers,
@@ -108,6 +120,7 @@ def command(
             at_least=least,
             attempts=attempts,
             bounds=bounds,
+            scores=best,
             estimand=estimand,
             level=level,
             seed=seed,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -19,23 +19,34 @@ from scaling._version import __version__
 from scaling.core.caution import Caution
 from scaling.data.distinct import unique_counts
 from scaling.data.evidence import Counts, Scalar
+from scaling.data.groups import selected
+from scaling.data.statistics import Statistics
 from scaling.errors import InputError, UsageError
-from scaling.fitting.companions import expected_attempts, g_pass, pass_all, threshold_pass
+from scaling.fitting.companions import (
+    expected_attempts,
+    expected_maximum,
+    g_pass,
+    pass_all,
+    threshold_pass,
+)
 from scaling.fitting.npmle import coverage_bounds
 from scaling.fitting.passk import pass_at_k
 from scaling.fitting.result import Estimand
-from scaling.fitting.standard_errors import coverage_interval, share_interval
+from scaling.fitting.standard_errors import coverage_interval, mean_error, share_interval
 from scaling.fitting.stopped import kaplan_meier, stopping_batch
 
 if TYPE_CHECKING:
     from scaling.data import Sweep
+    from scaling.data.outcomes import Outcomes
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Measure = Literal["pass@k", "pass^k", "at-least", "attempts"]
+Measure = Literal["pass@k", "pass^k", "at-least", "attempts", "best-score"]
 
 KIND = "scaling-passk"
 SCHEMA_VERSION = "1.0"
+FEW = "one problem (or cluster) says nothing of how problems differ"
+BENCHMARK = "an interval for these very problems is known for pass@k alone"
 STOPPED = (
     "attempts stop at the first success, so the log does not say how often more would be right"
 )
@@ -47,7 +58,8 @@ class Observed:
 
     Attributes:
         measure: `pass@k` (at least one of k right), `pass^k` (all of k), `at-least` (so many of k) or
-            `attempts` (spent up to the first success, when one gives up after k).
+            `attempts` (spent up to the first success, when one gives up after k), or `best-score` (the largest
+            of k scores).
         k: number of attempts.
         at_least: of the measure of that name: a whole number, or a share of k below one.
         estimate: None beyond the attempts.
@@ -142,6 +154,7 @@ def observe(
     at_least: Sequence[float] = (),
     attempts: bool = False,
     bounds: bool = False,
+    scores: Outcomes | None = None,
     estimand: Estimand = "population",
     level: float = 0.95,
     seed: int = 0,
@@ -163,6 +176,7 @@ def observe(
         at_least: also the chance that so many of k are right; below one, that share of k (G-Pass@k).
         attempts: also the expected attempts up to the first success or k.
         bounds: also the least and the most pass@k that the counts allow (`coverage_bounds`), beyond the attempts too.
+        scores: of the attempts (`attempt_scores` of the same log): also the expected largest of k of them.
         estimand: `population` or `benchmark`.
         level: of intervals and bounds.
         seed: of benchmark intervals.
@@ -200,6 +214,11 @@ def observe(
     measures += [("at-least", float(wanted)) for wanted in at_least]
     measures += [("attempts", None)] * attempts
     found = [_group(g, at, measures, bounds, estimand, level, seed) for g in groups]
+    if scores is not None:
+        of = Statistics(dict(scores.keys), {"n": np.diff(scores.indptr)})
+        scores = scores.take(np.flatnonzero(selected(of, where)))
+        best = (_best(g, at, scores, estimand, level) for g in groups)
+        found = [replace(g, rows=(*g.rows, *rows)) for g, rows in zip(found, best, strict=True)]
     return Observation(
         estimand,
         level,
@@ -283,9 +302,9 @@ def _unbiased(
         if measure == "attempts" and x == 1:
             why = "the first attempt is always made"
         elif estimand == "benchmark" and measure != "pass@k":
-            why = "an interval for these very problems is known for pass@k alone"
+            why = BENCHMARK
         elif estimand == "population" and few:
-            why = "one problem (or cluster) says nothing of how problems differ"
+            why = FEW
         if why:
             out.append(Observed(measure, x, wanted, mean, reason=why))
             continue
@@ -374,6 +393,43 @@ def _spent(counts: Counts, cap: int, batch: int) -> Observed:
         return Observed("attempts", cap, None, None, reason=why)
     why = "no interval is computed for a log that stops at the first success"
     return Observed("attempts", cap, None, total, reason=why)
+
+
+def _best(
+    counts: Counts, k: IntArray, scores: Outcomes, estimand: Estimand, level: float
+) -> list[Observed]:
+    """The expected largest of k scores, over the group's problems that have some."""
+    place = {name: i for i, name in enumerate(zip(counts.task, counts.problem, strict=True))}
+    keys = {name: scores.keys[name] for name in ("task", "problem", *counts.by)}
+    values: dict[int, FloatArray] = {}
+    for i in range(len(scores)):
+        own = {name: key.item(int(key.codes[i])) for name, key in keys.items()}
+        where = place.get((str(own["task"] or ""), str(own["problem"])))
+        if where is None or any(own[name] != value for name, value in counts.by.items()):
+            continue
+        mine = scores.bits[scores.indptr[i] : scores.indptr[i + 1]]
+        values[where] = np.concatenate([values[where], mine]) if where in values else mine
+    values = {i: x for i, x in sorted(values.items()) if len(x)}
+    fewest = min(map(len, values.values()), default=0)
+    cluster = None if counts.cluster is None else counts.cluster[list(values)]
+    units = len(values) if cluster is None else len(set(cluster))
+    out = []
+    for x in k.tolist():
+        if x > fewest:
+            none = (
+                f"some problem has only {fewest:,} scores" if values else "no attempt has a score"
+            )
+            out.append(Observed("best-score", x, None, None, reason=none))
+            continue
+        each = np.array([expected_maximum(v, x) for v in values.values()])
+        mean = float(each.mean())
+        why = BENCHMARK if estimand == "benchmark" else FEW if units < 2 else None
+        if why:
+            out.append(Observed("best-score", x, None, mean, reason=why))
+            continue
+        se, half = mean_error(each, cluster, level)
+        out.append(Observed("best-score", x, None, mean, se, (mean - half, mean + half)))
+    return out
 
 
 def _whole(k: ArrayLike) -> IntArray:

@@ -36,6 +36,19 @@ def test_the_document_is_printed_and_written(run, counts: Path, tmp_path: Path) 
     assert all(row["interval"][0] < row["estimate"] < row["interval"][1] for row in rows)
 
 
+def test_the_best_of_k_scores(run, tmp_path: Path) -> None:
+    log = tmp_path / "log.csv"
+    rows = [f"p{i},{j},{j % 2},{i + j / 10}" for i in range(4) for j in range(6)]
+    log.write_text("\n".join(["problem,attempt,correct,reward", *rows, ""]))
+    args = ("passk", log, "--k", "1,6", "--scores", "--map", "reward=score", "--json")
+    (group,) = json.loads(run(*args).stdout)["groups"]
+    best = {r["k"]: r["estimate"] for r in group["rows"] if r["measure"] == "best-score"}
+    assert best == pytest.approx({1: 1.75, 6: 2.0})
+    done = run("passk", log, "--scores")
+    assert done.exit_code == 2
+    assert "--map reward=score" in done.stderr
+
+
 def test_beyond_the_attempts_exit_3_or_bounds(run, counts: Path) -> None:
     done = run("passk", counts, "--k", "100000")
     assert done.exit_code == 3

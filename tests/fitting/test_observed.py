@@ -11,6 +11,7 @@ import pytest
 
 import scaling
 from scaling.data.evidence import Counts
+from scaling.data.outcomes import attempt_scores
 from scaling.errors import InputError, UsageError
 from scaling.fitting.npmle import coverage_bounds
 from scaling.fitting.observed import observe
@@ -140,6 +141,54 @@ def test_unequal_attempts_end_at_the_fewest() -> None:
     found = rows_of(observe(counts_of([4, 8, 9], [1, 0, 3]), [4, 8]))
     assert found["pass@k", None, 4].estimate is not None
     assert "--min-attempts 8 keeps 2 of 3" in found["pass@k", None, 8].reason
+
+
+def scored(**columns) -> pd.DataFrame:
+    rng = np.random.default_rng(7)
+    rows = [
+        (model, f"p{i}", j, int(rng.random() < 0.5), rng.normal(i, 1.0) + (model == "b"))
+        for model in "ab"
+        for i in range(12)
+        for j in range(5)
+    ]
+    table = pd.DataFrame(rows, columns=["model", "problem", "attempt", "correct", "score"])
+    return table.assign(**columns)
+
+
+def test_best_scores_are_means_over_all_subsets() -> None:
+    table = scored(cluster=[f"f{int(p[1:]) // 3}" for p in scored().problem])
+    for where in (None, {"model": "a"}):
+        found = observe(scaling.read(table), [1, 3], scores=attempt_scores(table), where=where)
+        for g in found.groups:
+            model = g.by.get("model", "a")
+            own = table[table.model == model].groupby("problem").score
+            rows = {row.k: row for row in g.rows if row.measure == "best-score"}
+            for k in (1, 3):
+                best = own.agg(
+                    lambda x, k=k: np.mean([max(s) for s in itertools.combinations(x, k)])
+                )
+                row = rows[k]
+                assert row.estimate == pytest.approx(best.mean())
+                family = table.drop_duplicates("problem").set_index("problem").cluster
+                residual = (best - best.mean()).groupby(family).sum()
+                se = np.sqrt(4 / 3 * (residual**2).sum()) / 12
+                assert row.se == pytest.approx(se)
+                low, high = row.interval
+                assert (high - low) / 2 == pytest.approx(3.182446 * se, rel=1e-6)  # t with 3 df
+
+
+def test_scores_that_are_missing_or_no_numbers() -> None:
+    table = scored()
+    table.loc[table.problem == "p3", "score"] = np.nan
+    table.loc[(table.problem == "p4") & (table.attempt > 1), "score"] = np.nan
+    sweep = scaling.read(table)
+    rows = rows_of(observe(sweep, [2, 3], scores=attempt_scores(table), where={"model": "b"}))
+    assert rows["best-score", None, 2].estimate is not None
+    assert "only 2 scores" in rows["best-score", None, 3].reason
+    with pytest.raises(InputError, match="no column 'score'"):
+        attempt_scores(table.drop(columns="score"))
+    with pytest.raises(InputError, match="holds 'high'"):
+        attempt_scores(table.assign(score="high"))
 
 
 def test_the_document_is_json_and_deterministic(log, sweep_of) -> None:
