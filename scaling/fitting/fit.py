@@ -75,7 +75,8 @@ def fit(
         interval: `percentile` (bootstrap of problems, or of clusters where given), `bca` (the same, corrected
             for bias and skewness), `jackknife` (one problem or cluster left out at a time; no randomness, and
             no intervals for predictions), `profile` (profile likelihood of each parameter; count laws only)
-            or `none`. The share of problems that are never solved always has a profile interval.
+            or `none`. The share of problems that are never solved, and the largest success rate, always have a
+            profile interval (not with clusters).
         replicates: bootstrap replicates.
         level: of the intervals.
         seed: of the bootstrap; the same seed gives the same result, whatever other groups there are.

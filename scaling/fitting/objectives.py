@@ -104,9 +104,11 @@ def by_likelihood(
         return Replicates(coordinates, found.converged | away.any(axis=1), away)
 
     profiled = list(range(p)) if plan.interval.method == "profile" else []
-    if evidence.cluster is None and isinstance(law.rates, BetaMixture):
-        # A share that lies at its end on much data: there the bootstrap is not valid, the profile is.
-        profiled = profiled or [i for i, q in enumerate(law.params) if q.sym == law.rates.never]
+    exchange = isinstance(law.rates, BetaMixture) and len(law.rates.parts) > 1
+    if evidence.cluster is None and not exchange:
+        # Where rates begin or end: at an end of its own on some data, and there the bootstrap is not valid, the
+        # profile is. (The weight of two parts has no such end: they change places.)
+        profiled = profiled or [i for i, q in enumerate(law.params) if q.support.closed]
     ends = (
         profile_interval(likelihood, weights, best, plan.interval.level, profiled)
         if profiled
