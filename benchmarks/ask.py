@@ -1,13 +1,13 @@
 """Whether adaptive attempts help a forecast: `scaling ask` against even attempts, at equal budgets.
 
 `python -m benchmarks.ask [--data FOLDER] [--seeds 10] [--seed0 0] [--sizes 100,1000] [--start 0.1]
-[--rounds 9] [--gate] [--json]`
+[--rounds 9] [--json]`
 
 Each configuration has 10,000 attempts at each problem. A log starts with a share of the budget, spread evenly,
 and grows round by round by the rule, with results drawn without replacement from the attempts made
 (hypergeometric), until 100 or 1,000 attempts a problem are spent on average. Then it forecasts the share
-solved within 10,000. `variance` is `scaling ask --no-gate`, `ask` (with --gate, slow: use one round) is `scaling
-ask`, `fewest-successes` the dynamic sampling of Kazdan et al. (2025). Forecasters: `forecast` (ours), its population
+solved within 10,000. `variance` is `scaling ask`, `fewest-successes` the dynamic sampling of Kazdan et al.
+(2025). Forecasters: `forecast` (ours), its population
 member alone, which knows no curve, and the beta-binomial. Errors are means over seeds, then over
 configurations; `vs even` is the paired difference of absolute errors with its standard error over seeds.
 Logs of which one has fewer than two problems solved are left out under all rules.
@@ -29,8 +29,7 @@ from numpy.typing import NDArray
 from benchmarks.forecast import TARGET, configurations
 from scaling.core import registry
 from scaling.data.distinct import UniqueCounts, unique_counts
-from scaling.data.evidence import Counts
-from scaling.fitting.asking import ask, evenly, fewest_successes, least_variance, uncertainty
+from scaling.fitting.asking import evenly, fewest_successes, least_variance, uncertainty
 from scaling.fitting.forecast import forecast
 from scaling.fitting.likelihood import fit_counts
 
@@ -46,14 +45,6 @@ def variance(n: IntArray, c: IntArray, attempts: int) -> IntArray:
     if isinstance(size, str):
         return fewest_successes(n, c, attempts)
     return least_variance(size, n, attempts)
-
-
-def gated(n: IntArray, c: IntArray, attempts: int) -> IntArray:
-    names = np.arange(len(n))
-    found = ask(Counts({}, np.full(len(n), ""), names.astype(str), n, c), attempts, k=TARGET)
-    added = np.zeros(len(n), dtype=np.int64)
-    added[[int(r.problem) for r in found.requests]] = [r.attempts for r in found.requests]
-    return added
 
 
 RULES: dict[str, Rule] = {
@@ -91,16 +82,14 @@ def main() -> int:
     parser.add_argument("--sizes", default="100,1000", help="attempts a problem, on average")
     parser.add_argument("--start", type=float, default=0.1, help="share of them spread evenly")
     parser.add_argument("--rounds", type=int, default=9, help="in which the rest is spent")
-    parser.add_argument("--gate", action="store_true", help="also what `scaling ask` does")
     parser.add_argument("--json", action="store_true")
     chosen = parser.parse_args()
     known = configurations(chosen.data)
     seeds = range(chosen.seed0, chosen.seed0 + chosen.seeds)
-    rules = RULES | ({"ask": gated} if chosen.gate else {})
     rows = [
         row
         for size in map(int, chosen.sizes.split(","))
-        for row in compared(known, rules, size, seeds, chosen.start, chosen.rounds)
+        for row in compared(known, size, seeds, chosen.start, chosen.rounds)
     ]
     if chosen.json:
         print(json.dumps([row._asdict() for row in rows], indent=1, allow_nan=False))
@@ -132,7 +121,6 @@ def grown(
 
 def compared(
     known: dict[str, IntArray],
-    rules: dict[str, Rule],
     size: int,
     seeds: range,
     start: float,
@@ -147,7 +135,7 @@ def compared(
                 rule: unique_counts(
                     *grown(successes, place, size, start, rounds, np.random.default_rng([seed, i]))
                 )
-                for rule, place in rules.items()
+                for rule, place in RULES.items()
             }
             if any(log.multiplicity[log.c > 0].sum() < 2 for log in logs.values()):
                 continue

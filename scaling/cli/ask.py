@@ -32,10 +32,7 @@ if TYPE_CHECKING:
     type=int,
     default=8,
     show_default=True,
-    help="Results behind the expected gain; 0 for none (fast), and then no gate.",
-)
-@click.option(
-    "--no-gate", is_flag=True, help="Place them where variance lies, whatever gain is expected."
+    help="Results behind the expected gain; 0 for none (fast).",
 )
 @click.option(
     "--level", type=float, default=0.95, show_default=True, help="Of the forecast's interval."
@@ -52,7 +49,6 @@ def command(
     attempts: int,
     k: int | None,
     simulated: int,
-    no_gate: bool,
     level: float,
     seed: int,
     output: Path | None,
@@ -71,13 +67,13 @@ def command(
 
     Attempts are placed so that the variance of the estimate of coverage at K is least, given what the
     counts say of each problem's success rate. What that is expected to bring is simulated from the log: the
-    width of the forecast's interval after these attempts, and after as many spread evenly. Where it is not
-    a twentieth narrower, and beyond noise, the attempts are spread evenly, aloud: then the number of
-    attempts stays fixed and every estimator valid. On public logs either may be better.
+    width of the forecast's interval after these attempts, and after as many spread evenly. Where that is next
+    to nothing, a caution says so: even attempts keep every estimator valid. On public logs, grown in nine
+    rounds, the forecast's error fell by 4 to 34%, its interval hardly.
 
     To tell, add the new attempts to the log and ask again: there is no other state. Small asks learn
-    from each other, large ones do not. Where they were not spread evenly, the number of attempts at a
-    problem depends on results: give the longer log stop_rule=unknown and fit a count law.
+    from each other, large ones do not. In the longer log the number of attempts at a problem depends
+    on results: give it stop_rule=unknown and fit a count law; the unbiased curve is biased there.
     """
     columns = options.columns(by)
     kept = options.each_pair(where, "--where")
@@ -94,7 +90,6 @@ def command(
             sweep,
             attempts,
             k=k,
-            gate=not no_gate,
             simulated=simulated,
             level=level,
             seed=seed,
@@ -109,7 +104,7 @@ def command(
 
 def report(found: Ask, logs: str) -> None:
     """What a person reads of an ask."""
-    how = {"even": "spread evenly", "variance": "where variance lies"}.get(found.rule, found.rule)
+    how = "where variance lies" if found.rule == "variance" else f"by {found.rule}"
     show.line(
         "ask",
         f"{logs}: {found.attempts:,} attempts {how}, for coverage at {found.k:,} attempts",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-Rule = Literal["variance", "fewest-successes", "even"]
+Rule = Literal["variance", "fewest-successes"]
 
 KIND = "scaling-ask"
 SCHEMA_VERSION = "1.0"
@@ -63,8 +63,7 @@ class Ask:
     """Where the next attempts should go.
 
     Attributes:
-        rule: `variance`; `even` where that is expected to bring the forecast more, or as much;
-            `fewest-successes` where the counts do not say where variance lies.
+        rule: `variance`, or `fewest-successes` where the counts do not say where variance lies.
         k: the number of attempts at which coverage is to be known.
         attempts: in total, the sum over `requests`.
         n_problems: problems in the log.
@@ -86,9 +85,9 @@ class Ask:
     tool: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def stop_rule(self) -> str | None:
-        """What the longer log must carry where its numbers of attempts depend on results; None for even ones."""
-        return None if self.rule == "even" else "unknown"
+    def stop_rule(self) -> str:
+        """What the longer log must carry: its numbers of attempts depend on results."""
+        return "unknown"
 
     def document(self) -> dict[str, Any]:
         """As it stands in JSON."""
@@ -119,7 +118,6 @@ def ask(
     attempts: int,
     *,
     k: int | None = None,
-    gate: bool = True,
     simulated: int = 8,
     level: float = 0.95,
     seed: int = 0,
@@ -140,16 +138,14 @@ def ask(
     known, so the problems with fewest successes are raised to one level of attempts.
 
     What the attempts are expected to bring the forecast is simulated against as many spread evenly
-    (`preposterior.gain`). Where its interval is not expected to be narrower by a twentieth, and beyond noise, they
-    are spread evenly: on measured logs either may be better (`benchmarks.ask`).
+    (`preposterior.gain`); where its interval is not narrower by a twentieth, and beyond noise, a caution says so.
     Problems of all groups are asked together; each group's coverage counts the same.
 
     Args:
         log: a sweep, or the counts of one group.
         attempts: how many to place, in all.
         k: attempts at which coverage is to be known; by default ten times the most at any problem.
-        gate: whether attempts are spread evenly where no gain is expected.
-        simulated: results behind the expected gain; 0 for none, and then no gate.
+        simulated: results behind the expected gain; 0 for none.
         level: of the interval whose width is to shrink.
         seed: of the simulation.
         by: columns whose values make the groups; by default those of task and model that take more than one.
@@ -179,7 +175,7 @@ def ask(
         )
     n, c = (np.concatenate([getattr(g, name) for g in groups]) for name in ("n", "c"))
     target = 10 * int(n.max()) if k is None else int(k)
-    cautions = []
+    cautions = [_ADAPTIVE]
     rule: Rule = "variance"
     parts = [uncertainty(g.n, g.c, target) for g in groups]
     why = next((part for part in parts if isinstance(part, str)), None)
@@ -192,10 +188,7 @@ def ask(
         sizes = [p / len(p) ** 2 for p in parts if not isinstance(p, str)]
         added = least_variance(np.concatenate(sizes), n, attempts)
     gains = _gains(groups, added, attempts, target, level, simulated, seed, progress)
-    instead = _instead(gains) if gains and rule == "variance" and gate else None
-    if instead:
-        rule, added = "even", evenly(n, attempts)
-    cautions.append(instead or _ADAPTIVE)
+    cautions += _little(gains)
     names = [(g.by, str(t), str(p)) for g in groups for t, p in zip(g.task, g.problem, strict=True)]
     order = [int(i) for i in np.argsort(-added, kind="stable") if added[i]]
     return Ask(
@@ -250,21 +243,21 @@ def _gains(
     )
 
 
-def _instead(gains: Sequence[Gain]) -> Caution | None:
-    """Why attempts are spread evenly instead; None where placing them by variance is expected to help.
-
-    Groups count alike; one whose gain is not known counts as none.
-    """
-    saved = float(np.mean([g.saved or 0.0 for g in gains]))
-    if saved >= _LEAST_SAVED and any(g.told for g in gains if (g.saved or 0.0) > 0):
-        return None
-    said = f"{abs(saved):.1%} {'narrower' if saved > 0 else 'wider'}"
-    told = "" if any(g.told for g in gains) else ", no more than the noise of the simulation"
-    text = (
-        f"placed where variance lies, these attempts are expected to leave the forecast's interval {said} than "
-        f"spread evenly{told}; so they are spread evenly, which keeps unbiased pass@k and fits of curves valid."
-    )
-    return Caution("even-instead", text)
+def _little(gains: Sequence[Gain]) -> list[Caution]:
+    """Says so, where attempts placed by variance are not expected to bring the forecast more than even ones."""
+    out = []
+    for g in gains:
+        if g.saved is None or (g.told and g.saved >= _LEAST_SAVED):
+            continue
+        where = ", ".join(f"{k}={v}" for k, v in g.by.items())
+        said = f"{abs(g.saved):.1%} {'narrower' if g.saved > 0 else 'wider'}"
+        text = (
+            f"{where}{': ' * bool(where)}the forecast's interval is expected to be {said} than after as many attempts "
+            f"spread evenly{'' if g.told else ', no more than the noise of the simulation'}: next to nothing. "
+            "Even attempts keep unbiased pass@k and fits of curves valid."
+        )
+        out.append(Caution("little-gained", text))
+    return out
 
 
 def evenly(n: IntArray, attempts: int) -> IntArray:
