@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scaling.allocators.problem import Answer, Problem
-    from scaling.curves import IntArray
+    from scaling.curves import BoolArray, FloatArray, Hull, IntArray, Menu
+
+_ROUNDING = 1e-12  # of values and costs
 
 
 def allocation(
@@ -118,7 +120,10 @@ def _with_own_cost(problem: Problem, fallback: Fallback) -> Fallback:
 
 
 def _off_hull(problem: Problem, answer: Answer, resource: str) -> IntArray:
-    """Rungs on offer on curves in use that no price selects; none is left out of several."""
+    """Rungs on offer on curves in use that lie below the hull, by more than rounding.
+
+    None is left out where there are several prices.
+    """
     menu = problem.menu
     if answer.prices is not None:
         return np.zeros(0, dtype=np.int64)
@@ -132,7 +137,32 @@ def _off_hull(problem: Problem, answer: Answer, resource: str) -> IntArray:
     if problem.allowed is not None:
         off &= problem.allowed
     off[hull.index[hull.index >= 0]] = False
-    return np.flatnonzero(off)
+    rung = np.flatnonzero(off)
+    return rung[~_on_hull(menu, menu.cost[resource], hull, rung)]
+
+
+def _on_hull(menu: Menu, cost: FloatArray, hull: Hull, rung: IntArray) -> BoolArray:
+    """Which rungs that are no vertex lie on the hull up to rounding, between vertices or on one.
+
+    Near its end a curve rises by less than its values are exact, and on a straight hull (known success rates,
+    stopped at the first success) every rung is one that rounding may put below.
+    """
+    place = np.flatnonzero(hull.index >= 0)
+    place = place[np.argsort(hull.index[place], kind="stable")]
+    if not place.size or not rung.size:
+        return np.zeros(rung.shape, dtype=np.bool_)
+    vertex, owner = hull.index[place], np.searchsorted(menu.start, rung, side="right")
+    after = np.searchsorted(vertex, rung)
+    a, b = place[np.maximum(after - 1, 0)], place[np.minimum(after, place.size - 1)]
+    follows = (after > 0) & (hull.index[a] >= menu.start[owner - 1])
+    inside = follows & (b == a + 1) & (hull.index[b] > rung) & (hull.index[b] < menu.start[owner])
+    value, spent = menu.value[rung], cost[rung]
+    width = np.where(inside, hull.cost[b] - hull.cost[a], 1.0)
+    share = np.clip((spent - hull.cost[a]) / width, 0.0, 1.0)
+    chord = hull.value[a] + np.where(inside, share * (hull.value[b] - hull.value[a]), 0.0)
+    most = np.where(inside, hull.cost[b], hull.cost[a])
+    near = (value >= chord - _ROUNDING * np.abs(chord)) & (spent <= most * (1 + _ROUNDING))
+    return np.asarray(follows & near)
 
 
 def _cautions(problem: Problem, answer: Answer) -> tuple[Mapping[str, str], ...]:

@@ -14,6 +14,7 @@ from scaling.cli.frame import Group
     package="scaling.cli",
     members=(
         "describe",
+        "passk",
         "drift",
         "overlay",
         "fit",

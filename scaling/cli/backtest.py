@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,10 +12,10 @@ from scaling.cli.frame import Command
 from scaling.errors import NotUsableError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from scaling.fitting.backtest import Backtest, GroupBacktest, Rank, Score
+    from scaling.fitting.backtest_result import Backtest, GroupBacktest, Rank, Score
 
 FITS = {
     "forecast": "--law forecast",
@@ -221,12 +221,14 @@ def _scores(group: GroupBacktest, found: Backtest) -> None:
         known = [s.mae for s in rows if s.mae is not None]
         show.heading(f"{group.label()}, forecast of {samples:,} attempts")
         failed = any(s.failed for s in rows)
-        _table(
-            (
-                *("law", "bias", "mean |error|", "rms", "of log(1-c)"),
-                *(f"{found.level:.0%} hold", "width", "interval score", *(["failed"] * failed)),
-            ),
+        numbers = (
+            *("bias", "mean |error|", "rms", "of log(1-c)"),
+            *(f"{found.level:.0%} hold", "width", "interval score", *(["failed"] * failed)),
+        )
+        show.table(
+            ("law", *numbers),
             [(*_cells(s), *([f"{s.failed}"] * failed)) for s in rows],
+            numbers=numbers,
             bold={i for i, s in enumerate(rows) if known and s.mae == min(known)},
         )
 
@@ -245,8 +247,9 @@ def _ranking(ranks: Sequence[Rank], found: Backtest) -> None:
     scored = sum(bool(g.scores) for g in found.groups)
     over = f", mean over {scored} groups" if scored > 1 else ""
     show.heading(f"ranking at {ranks[0].samples:,} attempts{over}")
-    _table(
-        ("place", "law", "mean |error|", "behind the first", f"{found.level:.0%} interval", ""),
+    numbers = ("mean |error|", "behind the first", f"{found.level:.0%} interval")
+    show.table(
+        ("place", "law", *numbers, ""),
         [
             (
                 str(i + 1) if r.mae is not None else show.MISSING,
@@ -258,6 +261,7 @@ def _ranking(ranks: Sequence[Rank], found: Backtest) -> None:
             )
             for i, r in enumerate(ranks)
         ],
+        numbers=("place", *numbers),
         bold={0},
     )
     again = "runs, groups and truths" if scored > 1 else "runs and the truth"
@@ -265,18 +269,3 @@ def _ranking(ranks: Sequence[Rank], found: Backtest) -> None:
     if scored > 1 and scored < 6:
         text += f"; {scored} groups are few, so take the intervals as a sketch"
     show.line("noise", text)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]], bold: set[int]) -> None:
-    """A table of numbers after the law's name, some rows bold."""
-    from rich import box
-    from rich.table import Table
-    from rich.text import Text
-
-    out: Any = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in columns:
-        left = name in ("", "law")
-        out.add_column(Text(name), justify="left" if left else "right", no_wrap=name == "law")
-    for i, row in enumerate(rows):
-        out.add_row(*(Text(cell) for cell in row), style="bold" if i in bold else None)
-    show.console().print(out)

@@ -14,7 +14,7 @@ from scaling.errors import NotUsableError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from scaling.fitting.compare import Comparison, GroupComparison, Row
+    from scaling.fitting.comparison import Comparison, GroupComparison, Row
     from scaling.fitting.result import FitResult
 
 _CRITERIA = {

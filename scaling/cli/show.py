@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -96,9 +96,13 @@ def following(command: str) -> None:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Iterable[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    numbers: Iterable[str] = (),
+    bold: Collection[int] = (),
 ) -> None:
-    """A table; the columns in `numbers` are set right."""
+    """A table; the columns in `numbers` are set right, the rows in `bold` stand out."""
     from rich import box
     from rich.table import Table
     from rich.text import Text
@@ -109,8 +113,8 @@ def table(
         justify: Any = "right" if name in right else "left"
         whole = name in right or (index == 0 and all(len(row[0]) <= _LABEL for row in rows))
         out.add_column(Text(name), justify=justify, overflow="fold", no_wrap=whole)
-    for row in rows:
-        out.add_row(*(Text(cell) for cell in row))
+    for i, row in enumerate(rows):
+        out.add_row(*(Text(cell) for cell in row), style="bold" if i in bold else None)
     there = console()
     needed = there.measure(out, options=there.options.update(max_width=_WIDEST)).maximum
     if needed > there.width and there.file.isatty():

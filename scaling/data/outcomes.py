@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scaling.data.attempts import _Reduction
+from scaling.data.checks import no_number, number
 from scaling.data.duck import connect, is_text, name, text
 from scaling.data.evidence import Scalar
 from scaling.data.read import open_scan, read
@@ -33,12 +34,12 @@ class Outcomes:
     Attributes:
         keys: task, model, problem, then the settings and class columns of the log, each of length P.
         indptr: where each problem's verdicts begin and end, shape (P + 1,).
-        bits: right or wrong, shape (indptr[-1],).
+        bits: right or wrong (of `attempt_scores`: the scores), shape (indptr[-1],).
     """
 
     keys: Mapping[str, Key]
     indptr: IntArray
-    bits: NDArray[np.bool_]
+    bits: NDArray[Any]
 
     def __len__(self) -> int:
         return len(self.indptr) - 1
@@ -97,6 +98,20 @@ class Outcomes:
             yield {c: k.item(int(k.codes[rows[0]])) for c, k in chosen.items()}, self.take(rows)
 
 
+def attempt_scores(
+    source: Any, *, rename: Mapping[str, str] | None = None, threshold: float | None = None
+) -> Outcomes:
+    """The column `score` of a log of attempts, as `ordered_outcomes` gives its verdicts.
+
+    Attempts without a score are left out.
+
+    Raises:
+        InputError: for a log without single attempts, or without scores that are numbers.
+        UsageError: for a sweep whose files are not known.
+    """
+    return _ordered(source, rename, threshold, scores=True)
+
+
 def ordered_outcomes(
     source: Any, *, rename: Mapping[str, str] | None = None, threshold: float | None = None
 ) -> Outcomes:
@@ -115,6 +130,12 @@ def ordered_outcomes(
             the sweep was read.
         UsageError: for a sweep whose files are not known.
     """
+    return _ordered(source, rename, threshold, scores=False)
+
+
+def _ordered(
+    source: Any, rename: Mapping[str, str] | None, threshold: float | None, *, scores: bool
+) -> Outcomes:
     if isinstance(source, Sweep):
         sweep, source = source, _files(source)
         rename, threshold = _options(sweep.options)
@@ -131,7 +152,13 @@ def ordered_outcomes(
                 f"{scan.where}: a saved sweep keeps counts, not the order of attempts; read the log itself."
             )
         parts = layout(tuple(scan.columns), where=scan.where, kind="attempts", rename=rename)
-        found = _fetch(con, scan, parts, sweep, threshold)
+        if scores and "score" not in parts.column:
+            raise InputError(
+                f"{scan.where}: there is no column 'score'; name the one that holds them, as in --map reward=score."
+            )
+        found = _fetch(con, scan, parts, sweep, threshold, scores=scores)
+    if scores:
+        return found
     n = np.diff(found.indptr)
     c = np.add.reduceat(np.append(found.bits, 0).astype(np.int64), found.indptr[:-1]) * (n > 0)
     told = sweep.statistics.numbers["n"], sweep.statistics.numbers["c"]
@@ -166,8 +193,20 @@ def _fetch(
     parts: Layout,
     sweep: Sweep,
     threshold: float | None,
+    *,
+    scores: bool,
 ) -> Outcomes:
     rows = _Reduction(con, scan, parts, threshold)
+    value = f"CAST({rows.verdict} AS TINYINT)"
+    if scores:
+        theirs, kind = parts.column["score"], rows.kind("score")
+        value, bad = f"CAST({number(theirs, kind)} AS DOUBLE)", no_number(theirs, kind)
+        wrong = con.execute(f"SELECT {name(theirs)} FROM ({scan.sql}) WHERE {bad}").fetchone()
+        if wrong:
+            raise InputError(
+                f"{scan.where}: column '{theirs}' holds '{wrong[0]}'; a score is a finite number, and empty where "
+                "there is none."
+            )
     known = sweep.statistics.keys
     columns = [c for c in known if c in parts.column]
     sql, position = scan.sql, rows.attempt_number if rows.attempt is not None else '"row number"'
@@ -188,7 +227,7 @@ def _fetch(
     # The sort spills to disk; what comes back is one byte an attempt.
     con.execute(
         f"CREATE TEMP TABLE verdicts AS SELECT s.setting, r.verdict, r.position FROM "
-        f"(SELECT {chosen}, CAST({rows.verdict} AS TINYINT) AS verdict, {position} AS position "
+        f"(SELECT {chosen}, {value} AS verdict, {position} AS position "
         f"FROM ({sql}) WHERE {ran}) r JOIN settings s ON {same} WHERE r.verdict IS NOT NULL"
     )
     kinds = {c: "DOUBLE" if c in NUMERIC else rows.kind(c) for c in columns}
@@ -208,4 +247,5 @@ def _fetch(
     ).fetchnumpy()["n"]
     bits = con.execute("SELECT verdict FROM verdicts ORDER BY setting, position").fetchnumpy()
     bounds = np.concatenate([[0], np.cumsum(np.asarray(counted, np.int64))])
-    return Outcomes(keys, bounds, np.asarray(bits["verdict"]).astype(np.bool_)).take(order)
+    found = np.asarray(bits["verdict"]).astype(np.float64 if scores else np.bool_)
+    return Outcomes(keys, bounds, found).take(order)

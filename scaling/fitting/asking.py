@@ -1,19 +1,14 @@
 """Adaptive sampling: which problems' next attempts teach most about coverage.
 
-The longer log is the answer: there is no state to keep between asking and telling.
-
-What it buys is little. On five public configurations (Brown et al. 2024) grown in ten rounds from 10 to
-100 attempts a problem, Kazdan's estimator missed pass@1,000 and pass@10,000 by .034 and .062 with even
-allocation, by .034 and .060 with `fewest-successes` and by .033 and .059 with `variance` at k = 10,000
-(30 seeds); grown from 100 to 1,000 attempts by .011 and .036, .009 and .032, .009 and .030 (10 seeds).
-Even allocation keeps the number of attempts fixed, and with it what forecasts from the unbiased curve
-may use. The default is the rule without a parameter.
+The longer log is the answer: there is no state to keep between asking and telling. How much it buys depends on
+the log, and is often next to nothing; `preposterior.gain` says what to expect, and `benchmarks.ask` what was
+gained on measured attempts.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -25,9 +20,10 @@ from scaling.core import registry
 from scaling.core.caution import Caution
 from scaling.data.distinct import unique_counts
 from scaling.data.evidence import Counts, Scalar
-from scaling.errors import InputError, UsageError, did_you_mean
+from scaling.errors import InputError, UsageError
 from scaling.fitting.identification import not_identified
 from scaling.fitting.likelihood import fit_counts
+from scaling.fitting.preposterior import Gain, gain
 
 if TYPE_CHECKING:
     from scaling.data import Sweep
@@ -38,9 +34,9 @@ Rule = Literal["variance", "fewest-successes"]
 
 KIND = "scaling-ask"
 SCHEMA_VERSION = "1.0"
-RULES: tuple[Rule, ...] = ("variance", "fewest-successes")
 _LAW = "beta-binomial"
 _MOST = 1_000_000_000
+_LEAST_SAVED = 0.05  # of the width of the interval: what adaptive attempts must bring
 
 
 @dataclass(frozen=True)
@@ -67,21 +63,23 @@ class Ask:
     """Where the next attempts should go.
 
     Attributes:
-        rule: `variance` or `fewest-successes`.
-        k: the number of attempts at which coverage is to be known; None where the rule has none.
+        rule: `variance`, or `fewest-successes` where the counts do not say where variance lies.
+        k: the number of attempts at which coverage is to be known.
         attempts: in total, the sum over `requests`.
         n_problems: problems in the log.
         requests: most attempts first; problems that get none are left out.
+        gains: what the forecast of each group is expected to gain; empty where that was not asked for.
         cautions: what a reader must know.
         data: `sha256` of the sorted sufficient statistics, `format`, `rows`; empty for bare counts.
         tool: name and version.
     """
 
     rule: Rule
-    k: int | None
+    k: int
     attempts: int
     n_problems: int
     requests: tuple[Request, ...]
+    gains: tuple[Gain, ...]
     cautions: tuple[Caution, ...]
     data: Mapping[str, Any] = field(default_factory=dict)
     tool: Mapping[str, str] = field(default_factory=dict)
@@ -110,8 +108,7 @@ class Ask:
         return pd.DataFrame(rows)
 
     def _repr_html_(self) -> str:
-        at = "" if self.k is None else f" for coverage at {self.k:,} attempts"
-        head = f"{self.attempts:,} attempts by {self.rule}{at}"
+        head = f"{self.attempts:,} attempts by {self.rule} for coverage at {self.k:,} attempts"
         notes = "".join(f"<li><b>{c.code}</b>: {c.message}</li>" for c in self.cautions)
         return f"<p>{head}</p>{self.to_frame().to_html(index=False)}<ul>{notes}</ul>"
 
@@ -121,44 +118,55 @@ def ask(
     attempts: int,
     *,
     k: int | None = None,
-    rule: Rule = "fewest-successes",
+    simulated: int = 8,
+    level: float = 0.95,
+    seed: int = 0,
     by: Sequence[str] | None = None,
     where: Mapping[str, Any] | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> Ask:
     """Name the problems whose next attempts teach most about coverage at `k`.
 
-    `variance` minimises the variance of the estimate of coverage at k from n_i + b_i attempts. By the
+    They minimise the variance of the estimate of coverage at k from n_i + b_i attempts. By the
     delta method that is 1/P^2 times the sum of k^2 p_i (1-p_i)^(2k-1) / (n_i + b_i), least where n_i + b_i
     is in proportion to sqrt(p_i (1-p_i)^(2k-1)) (Kazdan et al. 2025, theorem 1). In place of the unknown
     rates stands the posterior mean of p_i (1-p_i)^(2k-1) under a beta-binomial fitted to the group, a
     ratio of moments. The allocation in whole attempts is exact.
 
-    `fewest-successes` gives each attempt to the problem with fewest successes, of those to the one with
-    fewest attempts (Kazdan et al. 2025, dynamic sampling); within one ask no result is known, so it raises
-    the problems with fewest successes to one level of attempts.
+    Where the counts do not identify the beta-binomial, each attempt goes to the problem with fewest successes,
+    of those to the one with fewest attempts (Kazdan et al. 2025, dynamic sampling); within one ask no result is
+    known, so the problems with fewest successes are raised to one level of attempts.
 
+    What the attempts are expected to bring the forecast is simulated against as many spread evenly
+    (`preposterior.gain`); where its interval is not narrower by a twentieth, and beyond noise, a caution says so.
     Problems of all groups are asked together; each group's coverage counts the same.
 
     Args:
         log: a sweep, or the counts of one group.
         attempts: how many to place, in all.
         k: attempts at which coverage is to be known; by default ten times the most at any problem.
-        rule: one of the two.
+        simulated: results behind the expected gain; 0 for none.
+        level: of the interval whose width is to shrink.
+        seed: of the simulation.
         by: columns whose values make the groups; by default those of task and model that take more than one.
         where: column to the value to keep.
+        progress: called with the share of the work done.
 
     Raises:
-        UsageError: for a rule or number that does not exist.
+        UsageError: for a number out of range.
         InputError: for a log without counts.
     """
-    if rule not in RULES:
-        msg = f"there is no rule '{rule}'; it is {' or '.join(RULES)}.{did_you_mean(str(rule), RULES)}"
-        raise UsageError(msg)
     for name, value in (("attempts", attempts), ("k", k)):
         if value is not None and not 1 <= value <= _MOST:
             raise UsageError(
                 f"{name} must be a whole number between 1 and {_MOST:,}, not {value:,}."
             )
+    if simulated and not 2 <= simulated <= 10_000:
+        raise UsageError(
+            f"simulated results must be 0 (no expected gain) or between 2 and 10,000, not {simulated}"
+        )
+    if not 0 < level < 1:
+        raise UsageError(f"a level lies between 0 and 1, not at {level:g}; 0.95 is usual")
     found = (log,) if isinstance(log, Counts) else log.groups(by, where=where)
     groups = [g for g in found if isinstance(g, Counts)]
     if not groups:
@@ -167,29 +175,31 @@ def ask(
         )
     n, c = (np.concatenate([getattr(g, name) for g in groups]) for name in ("n", "c"))
     target = 10 * int(n.max()) if k is None else int(k)
-    cautions, used = [_ADAPTIVE], rule
-    if rule == "variance":
-        parts = [uncertainty(g.n, g.c, target) for g in groups]
-        why = next((part for part in parts if isinstance(part, str)), None)
-        if why:
-            used = "fewest-successes"
-            text = f"no posterior says where variance lies, so fewest-successes was used: {why}"
-            cautions.append(Caution("not-identified", text))
-        else:
-            sizes = [p / len(p) ** 2 for p in parts if not isinstance(p, str)]
-            added = least_variance(np.concatenate(sizes), n, attempts)
-    if used == "fewest-successes":
+    cautions = [_ADAPTIVE]
+    rule: Rule = "variance"
+    parts = [uncertainty(g.n, g.c, target) for g in groups]
+    why = next((part for part in parts if isinstance(part, str)), None)
+    if why:
+        rule = "fewest-successes"
+        text = f"no posterior says where variance lies, so fewest-successes was used: {why}"
+        cautions.append(Caution("not-identified", text))
         added = fewest_successes(n, c, attempts)
+    else:
+        sizes = [p / len(p) ** 2 for p in parts if not isinstance(p, str)]
+        added = least_variance(np.concatenate(sizes), n, attempts)
+    gains = _gains(groups, added, attempts, target, level, simulated, seed, progress)
+    cautions += _little(gains)
     names = [(g.by, str(t), str(p)) for g in groups for t, p in zip(g.task, g.problem, strict=True)]
     order = [int(i) for i in np.argsort(-added, kind="stable") if added[i]]
     return Ask(
-        rule=used,
-        k=target if used == "variance" else None,
+        rule=rule,
+        k=target,
         attempts=int(attempts),
         n_problems=len(n),
         requests=tuple(
             Request(*names[i], n=int(n[i]), c=int(c[i]), attempts=int(added[i])) for i in order
         ),
+        gains=gains,
         cautions=tuple(cautions),
         data={} if isinstance(log, Counts) else log.provenance,
         tool={"name": "scaling", "version": __version__},
@@ -202,6 +212,60 @@ _ADAPTIVE = Caution(
     "stop_rule=unknown, fit a count law (its likelihood stays valid) and forecast with it; the "
     "unbiased curve of pass@k, and curve objectives, are biased there.",
 )
+
+
+def _gains(
+    groups: Sequence[Counts],
+    added: IntArray,
+    attempts: int,
+    k: int,
+    level: float,
+    simulated: int,
+    seed: int,
+    progress: Callable[[float], None] | None,
+) -> tuple[Gain, ...]:
+    if not simulated:
+        return ()
+    report = progress or (lambda _: None)
+    ends = np.cumsum([len(g.n) for g in groups])
+    even = evenly(np.concatenate([g.n for g in groups]), attempts)
+    shares = zip(groups, np.split(added, ends[:-1]), np.split(even, ends[:-1]), strict=True)
+    return tuple(
+        gain(
+            *share,
+            k,
+            level=level,
+            simulated=simulated,
+            seed=seed,
+            progress=lambda done, i=i: report((i + done) / len(groups)),  # type: ignore[misc]
+        )
+        for i, share in enumerate(shares)
+    )
+
+
+def _little(gains: Sequence[Gain]) -> list[Caution]:
+    """Says so, where attempts placed by variance are not expected to bring the forecast more than even ones."""
+    out = []
+    for g in gains:
+        if g.saved is None or (g.told and g.saved >= _LEAST_SAVED):
+            continue
+        where = ", ".join(f"{k}={v}" for k, v in g.by.items())
+        said = f"{abs(g.saved):.1%} {'narrower' if g.saved > 0 else 'wider'}"
+        text = (
+            f"{where}{': ' * bool(where)}the forecast's interval is expected to be {said} than after as many attempts "
+            f"spread evenly{'' if g.told else ', no more than the noise of the simulation'}: next to nothing. "
+            "Even attempts keep unbiased pass@k and fits of curves valid."
+        )
+        out.append(Caution("little-gained", text))
+    return out
+
+
+def evenly(n: IntArray, attempts: int) -> IntArray:
+    """Attempts to add, shape (P,): as many at each problem, what is left over where there are fewest."""
+    each, over = divmod(attempts, len(n))
+    added = np.full(len(n), each, dtype=np.int64)
+    added[np.argsort(n, kind="stable")[:over]] += 1
+    return added
 
 
 def uncertainty(n: IntArray, c: IntArray, k: int) -> FloatArray | str:

@@ -10,20 +10,20 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from scaling._version import __version__
-from scaling.core import registry
-from scaling.data.distinct import UniqueCounts, unique_counts
+from scaling.data.distinct import UniqueCounts
 from scaling.data.evidence import Counts, Points, Scalar
 from scaling.data.groups import looks_success_stopped
 from scaling.errors import InputError, UsageError
 from scaling.fitting import passk
-from scaling.fitting.likelihood import fit_counts
+from scaling.fitting.backtest_ranking import Runs, ranking
+from scaling.fitting.backtest_result import Backtest, GroupBacktest
+from scaling.fitting.backtest_scores import attainable, scores_of, truth_sd
 from scaling.fitting.plan import Progress
 from scaling.fitting.rivals import Band, Logs, Rival, rival
 
@@ -33,168 +33,8 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-KIND = "scaling-backtest"
-SCHEMA_VERSION = "1.0"
 FEWEST_SOLVED = 2
-_REDRAWS = 1000  # of runs, groups and truths, for the noise of a difference
 _CELLS = 10_000_000  # runs x replicates x distinct counts at one time
-_RANK = 7  # keeps the draws of the ranking apart from those of the thinnings
-
-
-@dataclass(frozen=True)
-class Score:
-    """How one forecaster did at one target, over the runs of one group.
-
-    Attributes:
-        law: the forecaster's name.
-        samples: the target K.
-        n_runs: runs it gave an estimate for.
-        failed: runs in which it gave none.
-        bias, mae, rmse: of estimate - truth.
-        log_bias, log_mae: of log(1 - estimate) - log(1 - truth), the share left unsolved; a share below
-            half a problem counts as half a problem.
-        n_intervals: runs with an interval; what follows is None where there are none.
-        interval_coverage: share of the intervals that hold the truth.
-        mean_width: of the intervals.
-        interval_score: mean of width + 2/(1-level) times the distance by which the truth lies outside
-            (Winkler 1972); lower is better.
-    """
-
-    law: str
-    samples: int
-    n_runs: int
-    failed: int
-    bias: float | None
-    mae: float | None
-    rmse: float | None
-    log_bias: float | None
-    log_mae: float | None
-    n_intervals: int
-    interval_coverage: float | None
-    mean_width: float | None
-    interval_score: float | None
-
-
-@dataclass(frozen=True)
-class Attainable:
-    """What is known of one target before anybody forecasts it.
-
-    Attributes:
-        samples: the target K.
-        truth: unbiased pass@K of all attempts.
-        truth_sd: standard deviation of such a truth given the success rates: it is one draw.
-        mae_known_rates: mean absolute error, against the share solved within K attempts, of somebody who
-            knows every success rate.
-        mae_known_population: of somebody who knows how the rates are spread, but not which problem has which.
-    """
-
-    samples: int
-    truth: float
-    truth_sd: float
-    mae_known_rates: float | None
-    mae_known_population: float | None
-
-
-@dataclass(frozen=True)
-class GroupBacktest:
-    """One group.
-
-    Attributes:
-        by: the group's columns.
-        n_problems: problems that took part.
-        problems_dropped: problems left out for having no more than `cut` attempts.
-        n_runs: thinnings scored.
-        runs_dropped: thinnings in which fewer than two problems were solved.
-        reason: why the group has no scores, or None.
-        targets: truth and floor, one for each target.
-        scores: forecaster by forecaster, target by target.
-    """
-
-    by: Mapping[str, Scalar]
-    n_problems: int
-    problems_dropped: int
-    n_runs: int
-    runs_dropped: int
-    reason: str | None
-    targets: tuple[Attainable, ...]
-    scores: tuple[Score, ...]
-
-    def label(self) -> str:
-        """`level=hard, model=small`, or `all data`."""
-        return ", ".join(f"{k}={v}" for k, v in self.by.items()) or "all data"
-
-
-@dataclass(frozen=True)
-class Rank:
-    """The place of a forecaster at one target.
-
-    Attributes:
-        samples: the target.
-        law: the forecaster.
-        mae: mean over groups of the mean absolute error, None where some group has none.
-        behind: paired mean difference to the first in absolute error, over runs and then groups.
-        interval: of that difference, with runs, groups (if several) and truths drawn again.
-        within_noise: whether the interval holds zero; the first is within its own noise.
-    """
-
-    samples: int
-    law: str
-    mae: float | None
-    behind: float | None
-    interval: tuple[float, float] | None
-    within_noise: bool | None
-
-
-@dataclass(frozen=True)
-class Backtest:
-    """Scores of forecasters on the user's own log.
-
-    Attributes:
-        laws, cut, targets, thinnings, level, replicates, seed: what was asked.
-        groups: one for each group of the log.
-        ranking: target by target, the best first.
-        data: `sha256` of the sorted sufficient statistics, `format`, `rows`; empty for bare counts.
-        tool: name and version.
-    """
-
-    laws: tuple[str, ...]
-    cut: int
-    targets: tuple[int, ...]
-    thinnings: int
-    level: float
-    replicates: int
-    seed: int
-    groups: tuple[GroupBacktest, ...]
-    ranking: tuple[Rank, ...]
-    data: Mapping[str, Any] = field(default_factory=dict)
-    tool: Mapping[str, str] = field(default_factory=dict)
-
-    @property
-    def usable(self) -> bool:
-        """Whether any group was scored."""
-        return any(g.scores for g in self.groups)
-
-    def document(self) -> dict[str, Any]:
-        """As it stands in JSON."""
-        return {"schema_version": SCHEMA_VERSION, "kind": KIND} | asdict(self)
-
-    def to_json(self, *, indent: int | None = 1) -> str:
-        """The backtest document as text."""
-        return json.dumps(self.document(), indent=indent, ensure_ascii=False, allow_nan=False)
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame with one row a group, forecaster and target."""
-        import pandas as pd
-
-        return pd.DataFrame([{**g.by, **asdict(score)} for g in self.groups for score in g.scores])
-
-    def _repr_html_(self) -> str:
-        frame = self.to_frame().to_html(index=False, float_format=lambda x: f"{x:.4g}", na_rep="")
-        head = (
-            f"cut {self.cut}, {self.thinnings} thinnings, intervals {self.level:.0%}; truth is the "
-            "unbiased pass@k of all attempts"
-        )
-        return f"<p>{head}</p>{frame}"
 
 
 def backtest(
@@ -282,7 +122,7 @@ def backtest(
         replicates=replicates,
         seed=seed,
         groups=tuple(scored),
-        ranking=_ranking(setting, runs),
+        ranking=ranking([r.name for r in chosen], targets, runs, level=level, seed=seed),
         data={} if isinstance(log, Counts) else log.provenance,
         tool={"name": "scaling", "version": __version__},
     )
@@ -301,13 +141,6 @@ class _Setting(NamedTuple):
         # Seeded by the group too, so that its runs do not depend on which other groups there are.
         label = json.dumps(dict(by), sort_keys=True).encode()
         return np.random.default_rng([self.seed, zlib.crc32(label)])
-
-
-class _Runs(NamedTuple):
-    """Signed errors of each forecaster (L, R, K), NaN where it failed, and the truth's own noise (K,)."""
-
-    errors: FloatArray
-    truth_sd: FloatArray
 
 
 def _checked(
@@ -389,9 +222,7 @@ def _empty(group: Counts, cut: int, reason: str) -> GroupBacktest:
     return GroupBacktest(group.by, kept, len(group.n) - kept, 0, 0, reason, (), ())
 
 
-def _group(
-    setting: _Setting, group: Counts, report: Progress
-) -> tuple[GroupBacktest, _Runs | None]:
+def _group(setting: _Setting, group: Counts, report: Progress) -> tuple[GroupBacktest, Runs | None]:
     cut, k = setting.cut, np.array(setting.targets)
     kept = group.n > cut
     n, c = group.n[kept], group.c[kept]
@@ -411,7 +242,7 @@ def _group(
     cluster = None if group.cluster is None else group.cluster[kept]
     logs, places = _logs(seen, cut)
     noise = truth_sd(n, c, k, rng)
-    targets = _attainable(logs, k, truth, noise, setting.seed)
+    targets = attainable(logs, k, truth, noise, setting.seed)
     parts: list[list[Band]] = [[] for _ in setting.laws]
     rows = max(1, _CELLS // (max(1, setting.replicates) * len(logs.counts.n)))
     blocks = range(0, len(seen), rows)
@@ -427,7 +258,7 @@ def _group(
     scores = [
         score
         for law, band in zip(setting.laws, bands, strict=True)
-        for score in _scores(law.name, band, k, truth, setting.level, problems)
+        for score in scores_of(law.name, band, k, truth, setting.level, problems)
     ]
     errors = [band.estimate - truth for band in bands]
     scored = GroupBacktest(
@@ -440,7 +271,7 @@ def _group(
         targets,
         tuple(scores),
     )
-    return scored, _Runs(np.stack(errors), noise)
+    return scored, Runs(np.stack(errors), noise)
 
 
 def _joined(parts: Sequence[Band]) -> Band:
@@ -484,145 +315,3 @@ def _resamples(
         np.add.at(table, (units, place), 1.0)
         out[row] = rng.multinomial(len(names), even, size=replicates) @ table
     return out
-
-
-def truth_sd(
-    n: IntArray, c: IntArray, k: IntArray, rng: np.random.Generator, *, draws: int = 200
-) -> FloatArray:
-    """Standard deviation of unbiased coverage given the success rates of these problems, shape (K,).
-
-    Rates are drawn from their posterior under a beta-binomial, and from each rate two sets of counts:
-    half the mean squared difference of their pass@k is the variance that is due to sampling alone.
-
-    Args:
-        n: attempts, shape (P,).
-        c: successes, shape (P,).
-        k: numbers of attempts, at most the fewest n, shape (K,).
-        rng: source of randomness.
-        draws: of the rates.
-    """
-    law = registry.law("beta-binomial")
-    theta = law.bound(fit_counts(law, unique_counts(n, c)).coordinates[0])
-    total = np.zeros(len(k))
-    for _ in range(draws):
-        rates = law.draw_rates(theta, n, c, rng)
-        one, other = (
-            passk.pass_at_k(n[:, None], rng.binomial(n, rates)[:, None], k) for _ in range(2)
-        )
-        total += 0.5 * np.square(one - other).sum(axis=0)
-    return np.asarray(np.sqrt(total / draws) / len(n))
-
-
-def _attainable(
-    logs: Logs, k: IntArray, truth: FloatArray, noise: FloatArray, seed: int
-) -> tuple[Attainable, ...]:
-    """The floor, judged from what the first run shows."""
-    from scaling.fitting.forecast_floor import floor
-
-    found = floor(logs.one(0), k, seed=seed)
-    known = (np.atleast_1d(found.mae_known_rates), np.atleast_1d(found.mae_known_population))
-    return tuple(
-        Attainable(
-            int(k[j]), float(truth[j]), float(noise[j]), *(_finite(float(x[j])) for x in known)
-        )
-        for j in range(len(k))
-    )
-
-
-def _finite(x: float) -> float | None:
-    return x if np.isfinite(x) else None
-
-
-def _scores(
-    law: str, band: Band, k: IntArray, truth: FloatArray, level: float, problems: int
-) -> list[Score]:
-    out = []
-    for j, samples in enumerate(k):
-        given = np.isfinite(band.estimate[:, j])
-        estimate = band.estimate[given, j]
-        error = estimate - truth[j]
-        left, unsolved = (np.log(np.maximum(1 - x, 0.5 / problems)) for x in (estimate, truth[j]))
-        square = _mean(error**2)
-        low, high = np.empty(0), np.empty(0)
-        if band.low is not None and band.high is not None:
-            bounded = np.isfinite(band.low[:, j]) & np.isfinite(band.high[:, j])
-            low, high = band.low[bounded, j], band.high[bounded, j]
-        outside = np.maximum(low - truth[j], 0) + np.maximum(truth[j] - high, 0)
-        out.append(
-            Score(
-                law=law,
-                samples=int(samples),
-                n_runs=int(given.sum()),
-                failed=int((~given).sum()),
-                bias=_mean(error),
-                mae=_mean(np.abs(error)),
-                rmse=None if square is None else float(np.sqrt(square)),
-                log_bias=_mean(left - unsolved),
-                log_mae=_mean(np.abs(left - unsolved)),
-                n_intervals=len(low),
-                interval_coverage=_mean((outside == 0).astype(float)),
-                mean_width=_mean(high - low),
-                interval_score=_mean(high - low + 2 / (1 - level) * outside),
-            )
-        )
-    return out
-
-
-def _mean(x: FloatArray) -> float | None:
-    return float(x.mean()) if len(x) else None
-
-
-def _ranking(setting: _Setting, runs: Sequence[_Runs]) -> tuple[Rank, ...]:
-    """Target by target, forecasters by mean absolute error, and what noise makes of the differences."""
-    if not runs:
-        return ()
-    names = [law.name for law in setting.laws]
-    out = []
-    for j, samples in enumerate(setting.targets):
-        size = [np.abs(run.errors[:, :, j]) for run in runs]
-        with np.errstate(invalid="ignore"):
-            counted = [np.isfinite(x).sum(axis=1) for x in size]
-            mae = np.mean(
-                [np.nansum(x, axis=1) / n for x, n in zip(size, counted, strict=True)], axis=0
-            )
-        order = np.argsort(np.where(np.isnan(mae), np.inf, mae), kind="stable")
-        first = int(order[0])
-        for i in order:
-            if np.isnan(mae[i]):
-                out.append(Rank(samples, names[i], None, None, None, None))
-            elif i == first:
-                out.append(Rank(samples, names[i], float(mae[i]), 0.0, None, True))
-            else:
-                behind, low, high = _difference(setting, runs, int(i), first, j)
-                found = None if behind is None else (low, high)
-                noise = None if behind is None else low <= 0 <= high
-                out.append(Rank(samples, names[i], float(mae[i]), behind, found, noise))
-    return tuple(out)
-
-
-def _difference(
-    setting: _Setting, runs: Sequence[_Runs], one: int, other: int, j: int
-) -> tuple[float | None, float, float]:
-    """Mean difference of absolute errors over paired runs, with its percentile interval.
-
-    Drawn again are the runs (which attempts were seen), the truth, by its own noise, and, where
-    there are several, the groups.
-    """
-    rng = np.random.default_rng([setting.seed, _RANK, j])
-    means, draws = [], []
-    for run in runs:
-        pair = run.errors[[one, other], :, j]
-        pair = pair[:, np.isfinite(pair).all(axis=0)]
-        if not pair.shape[1]:
-            return None, 0.0, 0.0
-        means.append(float(np.subtract(*np.abs(pair)).mean()))
-        chosen = pair[:, rng.integers(pair.shape[1], size=(_REDRAWS, pair.shape[1]))]
-        shift = rng.normal(0, run.truth_sd[j], size=(_REDRAWS, 1))
-        draws.append(np.subtract(*np.abs(chosen - shift)).mean(axis=1))
-    groups = np.stack(draws, axis=1)
-    if len(runs) > 1:
-        picked = rng.integers(len(runs), size=groups.shape)
-        groups = np.take_along_axis(groups, picked, axis=1)
-    tail = (1 - setting.level) / 2
-    low, high = np.quantile(groups.mean(axis=1), [tail, 1 - tail])
-    return float(np.mean(means)), float(low), float(high)

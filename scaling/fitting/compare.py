@@ -6,196 +6,35 @@ difference. Problems are therefore matched by name and resampled together.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from scaling.core import registry
 from scaling.core.caution import Caution
-from scaling.data.distinct import UniqueCounts, unique_counts
-from scaling.data.evidence import Counts, Scalar
-from scaling.data.schema import ACTION_COLUMNS
+from scaling.data.evidence import Scalar
 from scaling.errors import InputError, UsageError
-from scaling.fitting.passk import log_grid
-from scaling.fitting.result import FitResult, GroupFit
-from scaling.fitting.stopped import curve, stopping_batch
+from scaling.fitting.comparison import Comparison, GroupComparison, ParameterRow, Row
+from scaling.fitting.pairing import Side, match_problems, pair_groups, sides_of
+from scaling.fitting.resampled import Curves
+from scaling.fitting.result import FitResult
 
 if TYPE_CHECKING:
-    from scaling.core.law import Law
     from scaling.data.sweep import Sweep
 
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
-BoolArray = NDArray[np.bool_]
 Progress = Callable[[float], None]
 
 FEW_PROBLEMS = 20
 CRITERIA = ("held_out_mae", "aic", "bic", "log_likelihood")
 _BLOCK = 2_000_000  # cells (replicates x distinct counts) resampled together
 _DEFAULT_K = (1, 10, 100)
-_GRID = 60  # points of the curve on which equal coverage is sought
 _FARTHEST = 1e6  # times k: where equal coverage is sought by a law
 _FAR_POINTS = 200
 _MOST_DROPPED = 0.5  # of the replicates
-
-
-@dataclass(frozen=True)
-class Row:
-    """The two at one number of samples.
-
-    Attributes:
-        samples: k.
-        a, b: coverage of each on the matched problems.
-        difference: a - b.
-        interval: of the difference, or None.
-        probability: share of resamples in which a is above b, ties counted half, or None.
-        ratio: samples that b needs for a's coverage, divided by k; at least 1/k; None where b does not reach
-            it within the evidence of the row.
-        ratio_interval: of the ratio, or None.
-        source: `counts` (unbiased, or Kaplan and Meier's for a log that stops at a success) or `law`.
-        extrapolated: whether k is beyond the attempts of either.
-        observed: what the counts say, where two laws are compared and k is within the attempts.
-        reason: why something is missing.
-    """
-
-    samples: int
-    a: float
-    b: float
-    difference: float
-    interval: tuple[float, float] | None
-    probability: float | None
-    ratio: float | None
-    ratio_interval: tuple[float, float] | None
-    source: Literal["counts", "law"]
-    extrapolated: bool
-    observed: float | None = None
-    reason: str | None = None
-
-
-class ParameterRow(NamedTuple):
-    """A parameter of one law in both fits, on the matched problems."""
-
-    name: str
-    a: float
-    b: float
-    difference: float
-    interval: tuple[float, float] | None
-
-
-@dataclass(frozen=True)
-class GroupComparison:
-    """One pair of groups.
-
-    Attributes:
-        by: columns in which they agree.
-        a, b: what each is, for people.
-        same_data: whether both are fits to the same counts of the same problems: then two laws are compared.
-        matched, only_a, only_b: problems in both, and in one of them.
-        rows: by number of samples.
-        params: differences of parameters, where both fits have the same law.
-        criteria: name to the values of a and b, as the fits hold them: on all problems of each.
-        cautions: what a reader must know.
-    """
-
-    by: Mapping[str, Scalar]
-    a: str
-    b: str
-    same_data: bool
-    matched: int
-    only_a: int
-    only_b: int
-    rows: tuple[Row, ...]
-    params: tuple[ParameterRow, ...]
-    criteria: Mapping[str, tuple[float | None, float | None]]
-    cautions: tuple[Caution, ...]
-
-    def document(self) -> dict[str, Any]:
-        """As it stands in JSON."""
-        return {
-            "by": dict(self.by),
-            "a": self.a,
-            "b": self.b,
-            "same_data": self.same_data,
-            "problems": {"matched": self.matched, "only_a": self.only_a, "only_b": self.only_b},
-            "rows": [asdict(r) for r in self.rows],
-            "params": [p._asdict() for p in self.params],
-            "criteria": {name: {"a": x, "b": y} for name, (x, y) in self.criteria.items()},
-            "cautions": [c.document() for c in self.cautions],
-        }
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two fits or sweeps, compared group by group.
-
-    Attributes:
-        level: of the intervals.
-        replicates: joint resamples of the matched problems.
-        seed: of the resampling.
-        groups: pairs that were compared.
-        unpaired_a, unpaired_b: groups without a partner, for people.
-    """
-
-    level: float
-    replicates: int
-    seed: int
-    groups: tuple[GroupComparison, ...]
-    unpaired_a: tuple[str, ...]
-    unpaired_b: tuple[str, ...]
-
-    def to_json(self, *, indent: int | None = 1) -> str:
-        """The comparison as text."""
-        document = {
-            "schema_version": "1.0",
-            "kind": "scaling-comparison",
-            "interval": {
-                "method": "percentile",
-                "level": self.level,
-                "replicates": self.replicates,
-                "seed": self.seed,
-            },
-            "estimand": "population",
-            "groups": [g.document() for g in self.groups],
-            "unpaired": {"a": list(self.unpaired_a), "b": list(self.unpaired_b)},
-        }
-        return json.dumps(document, indent=indent, allow_nan=False, ensure_ascii=False)
-
-    def to_frame(self) -> Any:
-        """A pandas DataFrame with one row a group and number of samples."""
-        import pandas as pd
-
-        rows = []
-        for g in self.groups:
-            for r in g.rows:
-                low, high = r.interval or (None, None)
-                rows.append(
-                    {
-                        **g.by,
-                        "samples": r.samples,
-                        "a": r.a,
-                        "b": r.b,
-                        "difference": r.difference,
-                        "low": low,
-                        "high": high,
-                        "probability": r.probability,
-                        "ratio": r.ratio,
-                        "source": r.source,
-                        "extrapolated": r.extrapolated,
-                        "matched": g.matched,
-                    }
-                )
-        return pd.DataFrame(rows)
-
-    def _repr_html_(self) -> str:
-        html: str = self.to_frame().to_html(
-            index=False, float_format=lambda x: f"{x:.4g}", na_rep=""
-        )
-        return html
 
 
 def compare(
@@ -242,8 +81,8 @@ def compare(
         raise UsageError(f"the seed must be a whole number from 0 on, not {seed}")
     at = None if k is None else _whole(k)
     report = progress or (lambda _: None)
-    pairs, only_a, only_b = _pairs(_sides(a, by, "a"), _sides(b, by, "b"))
-    joined = [(columns, x, y, _match(x, y)) for columns, x, y in pairs]
+    pairs, only_a, only_b = pair_groups(sides_of(a, by, "a"), sides_of(b, by, "b"))
+    joined = [(columns, x, y, match_problems(x, y)) for columns, x, y in pairs]
     if not any(len(rows) for *_, (rows, _) in joined):
         x, y = pairs[0][1:]
         raise InputError(
@@ -279,186 +118,6 @@ class _Spec(NamedTuple):
     progress: Progress
 
 
-@dataclass(frozen=True)
-class _Side:
-    by: Mapping[str, Scalar]
-    label: str
-    task: NDArray[np.str_]
-    problem: NDArray[np.str_]
-    n: IntArray
-    c: IntArray
-    cluster: NDArray[np.str_] | None
-    stop_rule: str | None
-    stop_batch: int | None
-    group: GroupFit | None
-    preset: str | None = None
-    objective: str | None = None
-
-
-def _sides(of: FitResult | Sweep, by: Sequence[str] | None, name: str) -> list[_Side]:
-    if isinstance(of, FitResult):
-        return [_fitted_side(of, g) for g in of.groups]
-    if not hasattr(of, "groups"):
-        raise UsageError(f"{name} is a {type(of).__name__}; fits and sweeps can be compared")
-    sides = []
-    for counts in of.groups(by):
-        if not isinstance(counts, Counts):
-            raise InputError(
-                f"{name} holds points of a curve, which do not say which problems were solved; give counts per problem"
-            )
-        label = ", ".join(f"{x}={v}" for x, v in counts.by.items()) or (counts.model or "all data")
-        names = counts.task, counts.problem, counts.n, counts.c, counts.cluster
-        sides.append(_Side(counts.by, label, *names, counts.stop_rule, counts.stop_batch, None))
-    return sides
-
-
-def _fitted_side(fit: FitResult, g: GroupFit) -> _Side:
-    named = g.label() if g.by else (g.model or g.label())
-    if g.problems is None:
-        why = (
-            "its evidence was a curve"
-            if g.counts is None
-            else f"with {g.n_problems:,} problems it keeps none by name; compare the sweeps"
-        )
-        raise InputError(f"the fit of {named} has no counts of single problems: {why}.")
-    p = g.problems
-    stopping = g.stop_rule, None
-    return _Side(
-        g.by, named, p.task, p.problem, p.n, p.c, None, *stopping, g, fit.preset, fit.objective
-    )
-
-
-Pairs = list[tuple[Mapping[str, Scalar], _Side, _Side]]
-
-
-def _pairs(a: list[_Side], b: list[_Side]) -> tuple[Pairs, list[_Side], list[_Side]]:
-    def keyed(sides: list[_Side], leave_out: tuple[str, ...]) -> dict[str, _Side]:
-        out: dict[str, _Side] = {}
-        for side in sides:
-            key = json.dumps({x: v for x, v in sorted(side.by.items()) if x not in leave_out})
-            if key in out:
-                raise UsageError(
-                    f"groups '{out[key].label}' and '{side.label}' of one side fit the same group of the other; "
-                    "fit one model at a time (--where model=NAME), or by the same columns"
-                )
-            out[key] = side
-        return out
-
-    left, right = keyed(a, ()), keyed(b, ())
-    if not left.keys() & right.keys():
-        if len(a) == len(b) == 1:
-            left, right = dict.fromkeys(["{}"], a[0]), dict.fromkeys(["{}"], b[0])
-        else:
-            left, right = keyed(a, ACTION_COLUMNS), keyed(b, ACTION_COLUMNS)
-    shared = [key for key in left if key in right]
-    if not shared:
-        raise UsageError(
-            f"no group of one is a group of the other: {a[0].label}, for example, and {b[0].label}. Fit both by the "
-            "same columns."
-        )
-    return (
-        [(json.loads(key), left[key], right[key]) for key in shared],
-        [left[key] for key in left if key not in right],
-        [right[key] for key in right if key not in left],
-    )
-
-
-def _match(a: _Side, b: _Side) -> tuple[IntArray, IntArray]:
-    """Where the problems of both stand in a and in b."""
-
-    def places(side: _Side) -> dict[tuple[str, str], int]:
-        names = list(zip(side.task.tolist(), side.problem.tolist(), strict=True))
-        found = {name: i for i, name in enumerate(names)}
-        if len(found) < len(names):
-            raise InputError(
-                f"{side.label} has a problem more than once, as bins made from outcomes do; compare groups made of "
-                "other columns"
-            )
-        return found
-
-    left, right = places(a), places(b)
-    both = [(i, right[name]) for name, i in left.items() if name in right]
-    pairs = np.array(both, dtype=np.int64).reshape(-1, 2)
-    return pairs[:, 0], pairs[:, 1]
-
-
-class _Curves:
-    """Coverage of one side on resamples of the matched problems, by its counts and by its law."""
-
-    def __init__(self, side: _Side, rows: IntArray) -> None:
-        self.side = side
-        n, c = side.n[rows], side.c[rows]
-        self.counts = unique_counts(n, c)
-        self.batch = stopping_batch(self.counts, side.stop_rule, side.stop_batch)
-        self.reach = int(n.max() if self.batch else n.min())
-        self.place = self.counts.place(n, c)
-        grid = log_grid(self.reach // (self.batch or 1), _GRID) * (self.batch or 1)
-        self.grid = grid if len(grid) and grid[0] >= 1 else np.array([1])
-        self.law, self.refit = _refitted(side, self.counts)
-
-    def weights(self, table: FloatArray, place: IntArray) -> FloatArray:
-        """From weights of the joint counts (R, Q) to those of this side's (R, U)."""
-        order = np.argsort(place, kind="stable")
-        first = np.searchsorted(place[order], np.arange(len(self.counts.n)))
-        return np.asarray(np.add.reduceat(table[:, order], first, axis=1))
-
-    def by_counts(self, w: FloatArray, k: IntArray) -> FloatArray:
-        """Shape (R, K), NaN where the counts do not tell."""
-        return curve(self.counts, k, w / w.sum(axis=1, keepdims=True), self.batch)
-
-
-Refit = Callable[[FloatArray], tuple[FloatArray, BoolArray]]
-
-
-def _refitted(side: _Side, counts: UniqueCounts) -> tuple[Law | None, Refit | None]:
-    """The side's law, and a function from weights (R, U) to parameters (R, p) and whether there are any."""
-    g = side.group
-    if g is None or not g.usable or g.law in registry.FORECASTERS:
-        return None, None
-    from scaling.core.objective import OBJECTIVES
-
-    law, objective = registry.law(g.law), OBJECTIVES[str(side.objective)]
-    start = law.free(g.theta)
-    if objective.observation.name == "counts":
-        from scaling.fitting.likelihood import CountLikelihood, canonical, maximise, unbounded
-
-        likelihood = CountLikelihood(law, counts, objective)
-
-        def by_likelihood(w: FloatArray) -> tuple[FloatArray, BoolArray]:
-            found = maximise(likelihood, w, start)
-            coordinates = canonical(law, found.coordinates)
-            away = unbounded(law, coordinates).any(axis=1)
-            return law.bound(coordinates), found.converged | away
-
-        return law, by_likelihood
-
-    from scaling.fitting.fit import POINTS
-    from scaling.fitting.objectives import solver
-    from scaling.fitting.passk import mean_of, pass_at_k
-    from scaling.fitting.plan import Plan
-    from scaling.fitting.result import IntervalSpec
-
-    recipe = law.preset(side.preset) if side.preset else None
-    points = recipe.points if recipe else POINTS
-    no_interval, feasible = IntervalSpec("none", 0.95, 0, 0), bool(recipe and recipe.feasible)
-    plan = Plan(law, objective, points, no_interval, lambda _: None, feasible)
-    solve = solver(plan)
-    grid = log_grid(int(counts.n.min()), points)
-    table = pass_at_k(counts.n[:, None], counts.c[:, None], grid[None, :])
-
-    def by_curve(w: FloatArray) -> tuple[FloatArray, BoolArray]:
-        curves = mean_of(w / w.sum(axis=1, keepdims=True), table)
-        top = curves < 1 if objective.link == "log-log" else curves <= 1
-        known = np.all((curves > 0) & top, axis=1) & (np.ptp(curves, axis=1) > 0)
-        out, fitted = np.full((len(w), len(start)), np.nan), np.zeros(len(w), dtype=bool)
-        if known.any():
-            found = solve(plan, [grid.astype(float)], curves[known], start)
-            out[known], fitted[known] = law.bound(found.coordinates), found.converged
-        return out, fitted
-
-    return law, by_curve
-
-
 class _Statistics(NamedTuple):
     """Of R resamples; NaN where there is no value."""
 
@@ -480,7 +139,7 @@ def _joined(parts: list[_Statistics]) -> _Statistics:
 
 
 def _compare(
-    by: Mapping[str, Scalar], a: _Side, b: _Side, in_a: IntArray, in_b: IntArray, spec: _Spec
+    by: Mapping[str, Scalar], a: Side, b: Side, in_a: IntArray, in_b: IntArray, spec: _Spec
 ) -> GroupComparison:
     same = (
         a.group is not None
@@ -495,7 +154,7 @@ def _compare(
     if not len(in_a):
         cautions.append(Caution("no-shared-problems", "no problem of this group is in both."))
     else:
-        sides = _Curves(a, in_a), _Curves(b, in_b)
+        sides = Curves(a, in_a), Curves(b, in_b)
         rows, params = _rows(*sides, in_a, same, spec, cautions)
     return GroupComparison(
         by=dict(by),
@@ -512,12 +171,12 @@ def _compare(
     )
 
 
-def _law_of(side: _Side) -> str:
+def _law_of(side: Side) -> str:
     return side.label if side.group is None else f"{side.group.law} by {side.objective}"
 
 
 def _criteria(
-    a: _Side, b: _Side, same: bool, cautions: list[Caution]
+    a: Side, b: Side, same: bool, cautions: list[Caution]
 ) -> dict[str, tuple[float | None, float | None]]:
     if not same or a.group is None or b.group is None:
         return {}
@@ -535,7 +194,7 @@ def _criteria(
 
 
 def _rows(
-    a: _Curves, b: _Curves, in_a: IntArray, same: bool, spec: _Spec, cautions: list[Caution]
+    a: Curves, b: Curves, in_a: IntArray, same: bool, spec: _Spec, cautions: list[Caution]
 ) -> tuple[list[Row], tuple[ParameterRow, ...]]:
     reach = min(a.reach, b.reach)
     k = spec.k
@@ -665,8 +324,8 @@ def _row(
 
 
 def _params(
-    a: _Curves,
-    b: _Curves,
+    a: Curves,
+    b: Curves,
     same: bool,
     centre: _Statistics,
     drawn: _Statistics | None,

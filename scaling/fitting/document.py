@@ -86,6 +86,9 @@ def _group(g: GroupFit) -> dict[str, Any]:
         evidence["problems"] = [
             {"task": t, "problem": p, "n": n, "c": c} for t, p, n, c in zip(*columns, strict=True)
         ]
+        if g.problems.cluster is not None:
+            for row, family in zip(evidence["problems"], g.problems.cluster.tolist(), strict=True):
+                row["cluster"] = family
     if g.points is not None:
         evidence["points"] = {
             "inputs": {name: v.tolist() for name, v in g.points[0].items()},
@@ -195,6 +198,9 @@ def _read_group(law: str, g: Mapping[str, Any]) -> GroupFit:
             np.array([r["problem"] for r in rows], dtype=str),
             np.array([r["n"] for r in rows], dtype=np.int64),
             np.array([r["c"] for r in rows], dtype=np.int64),
+            np.array([r["cluster"] for r in rows], dtype=np.int64)
+            if all("cluster" in r for r in rows)
+            else None,
         )
     if "points" in evidence:
         inputs = {k: np.array(v, dtype=float) for k, v in evidence["points"]["inputs"].items()}

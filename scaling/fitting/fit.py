@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from scaling._version import __version__
 from scaling.core import registry
 from scaling.core.caution import Caution
+from scaling.core.coverage import COVERAGE
 from scaling.core.law import Law
 from scaling.core.objective import Objective
 from scaling.core.rates import BetaMixture
@@ -20,6 +21,7 @@ from scaling.errors import UsageError
 from scaling.fitting import passk
 from scaling.fitting.cautions import of_evidence
 from scaling.fitting.estimates import estimates
+from scaling.fitting.feasibility import check_feasible, exact_curve
 from scaling.fitting.forecast_fit import by_forecast
 from scaling.fitting.objectives import (
     by_curve,
@@ -73,7 +75,8 @@ def fit(
         interval: `percentile` (bootstrap of problems, or of clusters where given), `bca` (the same, corrected
             for bias and skewness), `jackknife` (one problem or cluster left out at a time; no randomness, and
             no intervals for predictions), `profile` (profile likelihood of each parameter; count laws only)
-            or `none`. The share of problems that are never solved always has a profile interval.
+            or `none`. The share of problems that are never solved, and the largest success rate, always have a
+            profile interval (not with clusters).
         replicates: bootstrap replicates.
         level: of the intervals.
         seed: of the bootstrap; the same seed gives the same result, whatever other groups there are.
@@ -169,10 +172,10 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         core = by_forecast(plan, evidence, counts, cautions)
         reach = int(counts.n.max())
     elif plan.objective.observation.name == "counts":
-        core = by_likelihood(plan, evidence, counts)
+        core = by_likelihood(plan, evidence, counts, batch)
         reach = int(counts.n.max())
     else:
-        core = by_curve(plan, evidence, counts)
+        core = by_curve(plan, evidence, counts, batch)
         reach = int(counts.n.min() if batch is None else counts.n.max())
     return _group(
         plan,
@@ -182,9 +185,7 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         n_samples=int(evidence.n.sum()),
         counts=counts,
         points=None,
-        problems=Problems(evidence.task, evidence.problem, evidence.n, evidence.c)
-        if len(evidence.n) <= KEPT_PROBLEMS
-        else None,
+        problems=_problems(evidence) if len(evidence.n) <= KEPT_PROBLEMS else None,
         max_n=int(counts.n.max()),
         reach=reach,
         stop_rule=evidence.stop_rule,
@@ -193,6 +194,13 @@ def _fit_counts(plan: Plan, evidence: Counts) -> GroupFit:
         resources=evidence.resources,
         cautions=cautions + core.cautions,
     )
+
+
+def _problems(evidence: Counts) -> Problems:
+    cluster = None
+    if evidence.cluster is not None:
+        cluster = np.unique(evidence.cluster, return_inverse=True)[1]
+    return Problems(evidence.task, evidence.problem, evidence.n, evidence.c, cluster)
 
 
 def _fit_points(plan: Plan, evidence: Points) -> GroupFit:
@@ -257,7 +265,9 @@ def _group(plan: Plan, core: Core, *, cautions: list[Caution], **rest: Any) -> G
         theta = law.bound(core.coordinates)
         params = estimates(plan, core, theta, cautions)
         fit = fit | _errors(law, theta, rest["counts"], rest["points"], rest["stop_batch"])
-        cautions = cautions + [Caution(f.code, f.message) for f in law.flagged(theta)]
+        cautions = cautions + (
+            [Caution(f.code, f.message) for f in law.flagged(theta)] or _order(law, theta)
+        )
         cautions += _zero_mass(law, core, params)
         if law is not FORECAST and rest["counts"] is not None:
             derived["effective_slope"] = _slope(plan, theta, draws, rest["reach"])
@@ -285,6 +295,14 @@ def _slope(plan: Plan, theta: FloatArray, draws: FloatArray | None, reach: int) 
     low, high = np.quantile(spread, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf")
     interval = (float(low), float(high)) if low < high else None
     return Estimate(value, interval, float(spread.std()) if interval else None)
+
+
+def _order(law: Law, theta: FloatArray) -> list[Caution]:
+    """The order from which a curve that is no mixture over problems fails to be one of coverage."""
+    if law.output is not COVERAGE or law.rates is not None or law is FORECAST:
+        return []
+    found = check_feasible(exact_curve(law, theta))
+    return [] if found.feasible else [Caution("infeasible-order", found.message)]
 
 
 def _zero_mass(law: Law, core: Core, params: Mapping[str, Estimate]) -> list[Caution]:

@@ -161,9 +161,12 @@ def jackknife_error(left_out: FloatArray, multiplicity: FloatArray) -> float:
 
 
 def held_out(
-    plan: Plan, evidence: Counts, counts: passk.UniqueCounts, refit: Refit
+    plan: Plan, evidence: Counts, counts: passk.UniqueCounts, batch: int | None, refit: Refit
 ) -> float | None:
-    """Mean absolute error on problems left out, over five folds in which clusters stay whole."""
+    """Mean absolute error on problems left out, over five folds in which clusters stay whole.
+
+    `batch` is that of a log that stops at the first success (`stopped.stopping_batch`).
+    """
     unit = _units(evidence)
     if unit.max() + 1 < 2 * FOLDS:
         return None
@@ -172,7 +175,6 @@ def held_out(
     coordinates, fitted_all, _ = refit(counts.multiplicity - left_out)
     if not fitted_all.all():
         return None
-    batch = stopped.stopping_batch(counts, evidence.stop_rule, evidence.stop_batch)
     k = stopped.error_grid(counts, batch)
     observed = stopped.curve(counts, k, left_out / left_out.sum(axis=1, keepdims=True), batch)
     fitted = plan.law.value(plan.law.bound(coordinates), {plan.law.inputs[0].column: k})

@@ -55,8 +55,13 @@ def statistics(**known: float | None) -> dict[str, float | None]:
     return dict.fromkeys(names) | known
 
 
-def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
-    """Maximum likelihood of the counts, held against its degenerate limits."""
+def by_likelihood(
+    plan: Plan, evidence: Counts, counts: passk.UniqueCounts, batch: int | None
+) -> Core:
+    """Maximum likelihood of the counts, held against its degenerate limits.
+
+    `batch` (`stopped.stopping_batch`) decides which curve the held-out error is measured against.
+    """
     law, p = plan.law, len(plan.law.params)
     weights = counts.multiplicity.astype(float)
     problems = float(weights.sum())
@@ -99,9 +104,11 @@ def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> C
         return Replicates(coordinates, found.converged | away.any(axis=1), away)
 
     profiled = list(range(p)) if plan.interval.method == "profile" else []
-    if evidence.cluster is None and isinstance(law.rates, BetaMixture):
-        # A share that lies at its end on much data: there the bootstrap is not valid, the profile is.
-        profiled = profiled or [i for i, q in enumerate(law.params) if q.sym == law.rates.never]
+    exchange = isinstance(law.rates, BetaMixture) and len(law.rates.parts) > 1
+    if evidence.cluster is None and not exchange:
+        # Where rates begin or end: at an end of its own on some data, and there the bootstrap is not valid, the
+        # profile is. (The weight of two parts has no such end: they change places.)
+        profiled = profiled or [i for i, q in enumerate(law.params) if q.support.closed]
     ends = (
         profile_interval(likelihood, weights, best, plan.interval.level, profiled)
         if profiled
@@ -115,7 +122,7 @@ def by_likelihood(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> C
             "which gives the same intervals up to terms of the order of one in the number of problems."
         )
         cautions.append(Caution("one-step-refits", text))
-    fit["held_out_mae"] = held_out(plan, evidence, counts, refit)
+    fit["held_out_mae"] = held_out(plan, evidence, counts, batch, refit)
     named = {
         law.names[i]: (float(low), float(high))
         for i, (low, high) in zip(profiled, ends, strict=True)
@@ -136,13 +143,13 @@ def _resampled(
     return draws, left_out, cautions
 
 
-def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
+def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts, batch: int | None) -> Core:
     """Least squares on the coverage curve.
 
     That is unbiased pass@k up to the fewest attempts at any problem; where attempts stop at the first
-    success, Kaplan-Meier coverage from the first success up to the most attempts.
+    success (`batch` is that of `stopped.stopping_batch`), Kaplan-Meier coverage from the first success up to
+    the most attempts.
     """
-    batch = stopped.stopping_batch(counts, evidence.stop_rule, evidence.stop_batch)
     grid = stopped.grid(counts, batch, plan.points)
     weights = counts.multiplicity / counts.multiplicity.sum()
     observed = stopped.curve(counts, grid, weights, batch)
@@ -186,7 +193,7 @@ def by_curve(plan: Plan, evidence: Counts, counts: passk.UniqueCounts) -> Core:
     if plan.feasible:
         cautions += held_by_the_constraint(plan, start)
     fit = statistics(
-        loss=float(solution.loss[0]), held_out_mae=held_out(plan, evidence, counts, refit)
+        loss=float(solution.loss[0]), held_out_mae=held_out(plan, evidence, counts, batch, refit)
     )
     return Core(start, "ok", cautions, fit, draws, left_out=left_out)
 

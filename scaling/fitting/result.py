@@ -58,12 +58,17 @@ class IntervalSpec:
 
 @dataclass(frozen=True)
 class Problems:
-    """Counts by name, for budgets of single problems; each of shape (P,)."""
+    """Counts by name, for budgets of single problems; each of shape (P,).
+
+    Families of related problems, where the log names them, are numbers in the order of their names, which stay
+    in the log.
+    """
 
     task: NDArray[np.str_]
     problem: NDArray[np.str_]
     n: NDArray[np.int64]
     c: NDArray[np.int64]
+    cluster: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,15 @@ class CoverageInterval(NamedTuple):
     units: int
 
 
+class ShareInterval(NamedTuple):
+    """A mean over problems with its error; arrays of shape (K,)."""
+
+    mean: FloatArray
+    se: FloatArray
+    low: FloatArray
+    high: FloatArray
+
+
 def coverage_interval(
     counts: Counts,
     k: ArrayLike,
@@ -156,11 +165,42 @@ def population_se(counts: Counts, k: ArrayLike) -> FloatArray:
         InputError: for k out of range, or a log whose attempts stopped at a success.
     """
     at = _whole(counts, k)
-    f = pass_at_k(counts.n[:, None], counts.c[:, None], at)
-    total = _by_cluster(counts, f - f.mean(axis=0))
+    return _se(counts.cluster, pass_at_k(counts.n[:, None], counts.c[:, None], at))
+
+
+def share_interval(counts: Counts, share: FloatArray, level: float = 0.95) -> ShareInterval:
+    """The mean over new problems of any share in [0, 1] that each problem has, with the interval `beta`.
+
+    Args:
+        counts: whose clusters are the units, where named; at least two.
+        share: of each problem, shape (P, K).
+        level: of the interval.
+    """
+    mean, se = share.mean(axis=0), _se(counts.cluster, share)
+    low, high = _korn_graubard(mean, se, _units(counts), level)
+    return ShareInterval(mean, se, np.clip(low, 0.0, mean), np.clip(high, mean, 1.0))
+
+
+def mean_error(
+    values: FloatArray, cluster: NDArray[np.str_] | None, level: float = 0.95
+) -> tuple[float, float]:
+    """Standard error of a mean over new problems, and half the width of its Student t interval.
+
+    Args:
+        values: of each problem, shape (P,).
+        cluster: families of problems, shape (P,), or None; at least two units.
+        level: of the interval.
+    """
+    se = float(_se(cluster, values[:, None])[0])
+    units = len(values) if cluster is None else len(np.unique(cluster))
+    return se, _t(level, units - 1) * se
+
+
+def _se(cluster: NDArray[np.str_] | None, f: FloatArray) -> FloatArray:
+    total = _by_cluster(cluster, f - f.mean(axis=0))
     units = len(total)
     if units < 2:
-        return np.full(len(at), np.nan)
+        return np.full(f.shape[1], np.nan)
     return np.asarray(np.sqrt(units / (units - 1) * (total**2).sum(axis=0)) / len(f))
 
 
@@ -316,7 +356,10 @@ def _bootstrap_t(
 ) -> tuple[FloatArray, FloatArray]:
     rng = np.random.default_rng(seed)
     f = pass_at_k(counts.n[:, None], counts.c[:, None], k)
-    total, size = _by_cluster(counts, f), _by_cluster(counts, np.ones((len(f), 1)))[:, 0]
+    total, size = (
+        _by_cluster(counts.cluster, f),
+        _by_cluster(counts.cluster, np.ones((len(f), 1)))[:, 0],
+    )
     units = len(total)
     t = np.full((DRAWS, len(k)), np.nan)
     for i in range(DRAWS):
@@ -334,10 +377,10 @@ def _bootstrap_t(
     return np.where(np.isnan(low), 0.0, low), np.where(np.isnan(high), 1.0, high)
 
 
-def _by_cluster(counts: Counts, values: FloatArray) -> FloatArray:
-    if counts.cluster is None:
+def _by_cluster(cluster: NDArray[np.str_] | None, values: FloatArray) -> FloatArray:
+    if cluster is None:
         return values
-    _, place = np.unique(counts.cluster, return_inverse=True)
+    _, place = np.unique(cluster, return_inverse=True)
     total = np.zeros((int(place.max()) + 1, values.shape[1]))
     np.add.at(total, place, values)
     return total

@@ -230,6 +230,17 @@ def test_allocating_stopped_samples_takes_the_best_rates_first():
         assert exact[total] > allocate(known(p, 400), total / 4, unit="samples").value
 
 
+def test_what_rounding_puts_below_a_straight_hull_is_not_named():
+    # Value is p times cost: every rung is on the hull, until values round to one and duplicates remain.
+    menu = until_success(known([0.5, 0.05, 0.9, 0.003], 400))
+    assert allocate(menu, 2.0, unit="samples").n_nonhull == 0
+    # What really lies below is named, also beside a straight part.
+    value = menu.value.copy()
+    value[10] -= 1e-9
+    found = allocate(replace(menu, value=value), 2.0, unit="samples")
+    assert found.nonhull == ({"model": "m", "samples": 11, "stop_rule": "first_accepted"},)
+
+
 def test_menus_that_cannot_stop():
     menu = known([0.1])
     with pytest.raises(UsageError, match="maximises accuracy"):

@@ -18,6 +18,7 @@ from scaling.errors import InputError
 ROOT = str(Path(scaling.__file__).parent.parent)
 COMMANDS = [
     "describe",
+    "passk",
     "drift",
     "overlay",
     "fit",

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
+from scaling.cli.schema import SCHEMAS
 from scaling.core.registry import law_names
 
 
@@ -30,7 +33,7 @@ def test_a_law_shows_formula_parameters_and_sources(run, name: str) -> None:
     assert f"--law {name}" in said
 
 
-@pytest.mark.parametrize("kind", ["fit", "menu", "table"])
+@pytest.mark.parametrize("kind", list(SCHEMAS))
 def test_schema_is_a_schema(run, kind: str) -> None:
     from jsonschema import Draft202012Validator
 
@@ -43,6 +46,54 @@ def test_documents_fit_their_schemas(run, fit: Path, table: Path) -> None:
 
     for kind, path in (("fit", fit), ("table", table)):
         validate(json.loads(path.read_text()), json.loads(run("schema", kind).stdout))
+
+
+def exact(part: Any) -> Any:
+    """A schema that allows nothing that it does not name."""
+    if isinstance(part, list):
+        return [exact(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    out = {name: exact(each) for name, each in part.items()}
+    if "properties" in part and part.get("type") == "object":
+        out.setdefault("additionalProperties", False)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("kind", "args"),
+    [
+        ("passk", ("passk", "COUNTS", "--k", "1,4,90", "--all", "--at-least", "2", "--bounds")),
+        ("passk", ("passk", "COUNTS", "--estimand", "benchmark", "--attempts", "--by", "none")),
+        ("comparison", ("compare", "FIT", "--at", "samples=1,10,100", "--replicates", "40")),
+        ("backtest", ("backtest", "COUNTS", "--laws", "loglog,uniform-prior,kazdan", "--cut", "5",
+                      "--target", "20", "--thinnings", "2", "--replicates", "40")),
+        ("plan", ("plan", "FIT", "--k", "10", "--se", "0.05")),
+        ("plan", ("plan", "COUNTS", "--k", "5")),
+        ("ask", ("ask", "COUNTS", "--attempts", "50", "--simulated", "0")),
+        ("ask", ("ask", "COUNTS", "--attempts", "80", "--simulated", "2", "--where", "model=small")),
+        ("overlay", ("overlay", "COUNTS", "--replicates", "100")),
+        ("drift", ("drift", "LOG")),
+    ],
+)  # fmt: skip
+def test_what_a_command_prints_fits_its_schema(run, counts: Path, kind: str, args) -> None:
+    from jsonschema import Draft202012Validator
+
+    fit, log = counts.with_name("fit.json"), counts.with_name("log.csv")
+    if "FIT" in args:
+        run("fit", counts, "--law", "beta-binomial", "--replicates", 40, "-o", fit)
+    rng = np.random.default_rng(1)
+    rows = [f"p{i},{j},{int(rng.random() < 0.4)}" for i in range(8) for j in range(200)]
+    log.write_text("\n".join(["problem,attempt,correct", *rows, ""]))
+    paths = {"COUNTS": counts, "FIT": fit, "LOG": log}
+    done = run(*(paths.get(word, word) for word in args), "--json")
+    assert done.exit_code == 0, done.output
+    document = json.loads(done.stdout, parse_constant=pytest.fail)
+    schema = exact(json.loads(run("schema", kind).stdout))
+    errors = [
+        f"{e.json_path}: {e.message}" for e in Draft202012Validator(schema).iter_errors(document)
+    ]
+    assert not errors
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,10 @@ from scaling.data.evidence import Counts
 from scaling.errors import InputError, UsageError
 from scaling.fitting import backtest as module
 from scaling.fitting import passk
-from scaling.fitting.backtest import backtest, truth_sd
-from scaling.fitting.rivals import rival
+from scaling.fitting.backtest import backtest
+from scaling.fitting.backtest_ranking import Runs, ranking
+from scaling.fitting.backtest_scores import scores_of, truth_sd
+from scaling.fitting.rivals import Band, rival
 
 
 def counts_of(n, c, **rest) -> Counts:
@@ -51,12 +53,12 @@ def test_scores_are_those_of_the_runs_one_by_one(log) -> None:
 
 
 def test_interval_scores_are_winklers() -> None:
-    band = module.Band(
+    band = Band(
         np.array([[0.5], [0.6], [0.7]]),
         np.array([[0.4], [0.55], [np.nan]]),
         np.array([[0.6], [0.65], [np.nan]]),
     )
-    (score,) = module._scores("x", band, np.array([10]), np.array([0.52]), 0.9, 50)
+    (score,) = scores_of("x", band, np.array([10]), np.array([0.52]), 0.9, 50)
     assert score.n_runs == 3
     assert score.n_intervals == 2
     assert score.interval_coverage == 0.5
@@ -178,20 +180,18 @@ def test_ranking_is_by_error_and_tells_noise_from_difference(log) -> None:
 def test_differences_of_two_equal_forecasters_are_noise() -> None:
     # Independent errors of the same size: a difference counts as real in about 5% of such pairs.
     rng = np.random.default_rng(0)
-    setting = module._Setting((rival("brown"), rival("loglog")), 10, (100,), 20, 0.95, 0, 0)
     beyond = 0
     for _ in range(200):
-        runs = [module._Runs(rng.normal(0, 0.02, (2, 20, 1)), np.array([0.0]))]
-        ranks = module._ranking(setting, runs)
+        runs = [Runs(rng.normal(0, 0.02, (2, 20, 1)), np.array([0.0]))]
+        ranks = ranking(["brown", "loglog"], [100], runs, level=0.95, seed=0)
         beyond += not ranks[1].within_noise
     assert beyond <= 24
 
 
 def test_forecasters_without_an_estimate_rank_last() -> None:
     errors = np.array([[[0.1], [0.2]], [[np.nan], [np.nan]], [[-0.05], [np.nan]]])
-    laws = tuple(rival(n) for n in ("brown", "loglog", "epl-cov"))
-    setting = module._Setting(laws, 10, (100,), 2, 0.95, 0, 0)
-    ranks = module._ranking(setting, [module._Runs(errors, np.array([0.01]))])
+    names, runs = ["brown", "loglog", "epl-cov"], [Runs(errors, np.array([0.01]))]
+    ranks = ranking(names, [100], runs, level=0.95, seed=0)
     assert [(r.law, r.mae) for r in ranks] == [
         ("epl-cov", 0.05),
         ("brown", pytest.approx(0.15)),

@@ -155,6 +155,14 @@ def test_clusters_are_resampled_whole() -> None:
     assert width(apart) < 0.6 * width(once)
     half = compare(a, sweep(20, np.repeat(c[1], 4)), k=[5])
     assert half.groups[0].rows[0].interval is not None
+    # Fits keep the families, as numbers: the same resamples, also from their documents.
+    fits = [scaling.fit(x, "beta-binomial", interval="none") for x in (a, b)]
+    assert "f00" not in fits[0].to_json()
+    again = [scaling.FitResult.from_json(fit.to_json()) for fit in fits]
+    for pair in (fits, again):
+        found = compare(*pair, k=[5], replicates=2000).groups[0]
+        assert found.rows[0].interval == copied.groups[0].rows[0].interval
+        assert "clusters-ignored" not in {x.code for x in found.cautions}
 
 
 def test_logs_that_stop_at_success_are_compared_by_kaplan_and_meier() -> None:

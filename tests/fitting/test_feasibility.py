@@ -303,6 +303,20 @@ def test_constrained_fits_of_real_curves(monkeys, objective):
         assert not LAW.flagged([found.a[0], found.b[0]])
 
 
+@pytest.mark.parametrize(("b", "order"), [(-0.38, "order 4"), (-0.11, None)])
+def test_a_fit_names_the_order_at_which_its_curve_fails(b, order):
+    # Brown et al. (2024), figure 5: Gemma-2B on MATH has a = -2.45, b = -.38, which fails at order 4.
+    import pandas as pd
+
+    k = np.arange(1, 65)
+    table = pd.DataFrame({"samples": k, "coverage": np.exp(-2.45 * k**b)})
+    curve = scaling.read(table, rename={"coverage": "accuracy"})
+    (group,) = scaling.fit(curve, "exponentiated-power", interval="none").groups
+    said = [c.message for c in group.cautions if c.code == "infeasible-order"]
+    assert len(said) == (order is not None)
+    assert order is None or order in said[0]
+
+
 @pytest.mark.reference
 def test_the_preset_is_the_constrained_fit(monkeys):
     sweep = monkeys["MATH"]
