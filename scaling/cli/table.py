@@ -1,4 +1,4 @@
-"""`scaling table`: check a budget table, or look a query up in it."""
+"""`scaling table`: check a budget table, look a query up in it, or compare two."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import click
 
 from scaling.cli import options, show
 from scaling.cli.frame import Group
-from scaling.errors import CheckError
+from scaling.errors import CheckError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 @click.group("table", cls=Group)
 def command() -> None:
-    r"""Check a budget table, or look up what a query may spend.
+    r"""Check a budget table, look up what a query may spend, or compare two tables.
 
     \b
     scaling table check table.json
     scaling table lookup table.json level=hard
+    scaling table diff old.json new.json
     """
 
 
@@ -119,6 +120,109 @@ def lookup(
     if decision.hard_limits:
         show.line("limits", _words(decision.hard_limits))
     show.line("table", decision.table_id)
+
+
+@command.command("diff")
+@click.argument("old", metavar="OLD.json")
+@click.argument("new", metavar="NEW.json")
+@options.as_json
+def diff(old: str, new: str, *, as_json: bool) -> None:
+    r"""Tell what moved from one table to another, and why.
+
+    \b
+    scaling table diff old.json new.json
+
+    A row's action moves with the shadow price, with what its actions are worth or cost, or with
+    both; each row says which. Exit code 0 whether or not the tables differ.
+    """
+    from scaling.tables.diff import diff as difference
+
+    if old == new == "-":
+        raise UsageError("only one of the two tables can be read from standard input.")
+    before, after = _load(old), _load(new)
+    found = difference(before, after)
+    if as_json:
+        click.echo(show.document(found.document()), nl=False)
+        return
+    show.line("old", f"{old}, {found.old}")
+    show.line("new", f"{new}, {found.new}")
+    what = after.document["objective"]["maximise"].replace("_", " ")
+    show.line("value", f"{what} {_moved(found.value)}")
+    for name, pair in found.prices.items():
+        if pair["before"] is not None or pair["after"] is not None:
+            show.line("price", f"of {name}: {_moved(pair)}")
+    for each in found.inputs:
+        show.line("input", f"{each['what']}: {_before_after(each['before'], each['after'])}")
+    moved = [row for row in found.rows if row["status"] != "same"]
+    if not moved:
+        show.line("rows", f"all {len(found.rows):,} rows serve what they served")
+        return
+    show.line("rows", f"{len(moved):,} of {len(found.rows):,} rows are not what they were")
+    resource = after.document["objective"]["priced_resource"] or "cost"
+    show.table(
+        ("row", "action before", "action after", what, resource, "why"),
+        (
+            (
+                row["row_id"],
+                _served(row["action"]["before"]),
+                _served(row["action"]["after"], row["action"]["before"]),
+                _step(row["value"]),
+                _step(row["cost"]),
+                row["why"],
+            )
+            for row in moved[: show.MOST_ROWS]
+        ),
+    )
+    show.more(len(moved), "rows")
+
+
+def _moved(pair: Mapping[str, float | None]) -> str:
+    """`0.6123 before, 0.6312 after (+3.1%)`."""
+    before, after = pair["before"], pair["after"]
+    text = f"{show.number(before)} before, {show.number(after)} after"
+    if before and after is not None:
+        text += f" ({100 * (after / before - 1):+.3g}%)" if before != after else " (the same)"
+    return text
+
+
+def _step(pair: Mapping[str, float | None]) -> str:
+    before, after = show.amount(pair["before"], 4), show.amount(pair["after"], 4)
+    return before if before == after else f"{before} → {after}"
+
+
+def _served(action: Any, before: Any = None) -> str:
+    if action is None:
+        return show.MISSING
+    if action == before:
+        return "the same"
+    if isinstance(action, list):
+        return "; ".join(f"{part['share']:.1%} of it {_served(_less(part))}" for part in action)
+    return _words(_less(action))
+
+
+def _less(action: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in action.items() if name not in ("share", "strategy")}
+
+
+def _before_after(before: Any, after: Any) -> str:
+    """The parts of two plain values that differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        names = [n for n in {**before, **after} if before.get(n) != after.get(n)]
+        return ", ".join(f"{n} {_before_after(before.get(n), after.get(n))}" for n in names)
+    return f"{_plainly(before)} → {_plainly(after)}"
+
+
+def _plainly(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(_plainly, value)) or "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{n} {_plainly(v)}" for n, v in value.items() if v is not None) or "none"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return show.amount(value)
+    if value is None:
+        return "none"
+    digest = isinstance(value, str) and len(value) == 64
+    return f"{value[:12]}…" if digest else str(value)
 
 
 def _load(path: str) -> BudgetTable:

@@ -4,7 +4,7 @@ A check is a generator over a document that fits the schema; it yields where som
 what. The decorator gives it its stable code. To add one, write one function. Sums and differences
 of floats are compared to a relative 1e-9.
 
-Some checks stand behind a named guarantee. Most of those must hold in every table; three state
+Some checks stand behind a named guarantee. Most of those must hold in every table; four state
 something that a sound table may lack (`stated=True`) and are errors only where the table claims
 them.
 """
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from scaling.errors import InputError
 from scaling.tables.canonical import table_id
+from scaling.tables.engines import ENGINES, violations
 from scaling.tables.keyspace import KeySpace
 
 if TYPE_CHECKING:
@@ -235,11 +236,47 @@ def _mean_missing(document: Document) -> Problems:
 
 @_check("resource-negative")
 def _resource_negative(document: Document) -> Problems:
-    for where, entry in _entries(document):
-        for name, estimate in entry["expected"]["resources"].items():
+    """Resources, latency and the cost of a right answer are zero or more, with their intervals."""
+    for where, name, estimate in _estimates(document):
+        if name != "value" and name not in _SHARES:
             for value in (estimate["mean"], *estimate.get("interval", ())):
                 if value is not None and value < 0:
-                    yield f"{where}.expected.resources.{name}", f"{value!r} is negative."
+                    yield where, f"{value!r} is negative."
+
+
+@_check("value-differs")
+def _value_differs(document: Document) -> Problems:
+    """Where accuracy or coverage is maximised, that is the value, and both are told alike."""
+    name = document["objective"]["maximise"]
+    if name not in _SHARES:
+        return
+    for where, entry in _entries(document):
+        value, same = _value(entry), _share(entry, name)
+        if name in entry["expected"] and not _close(value, same):
+            yield f"{where}.expected.value", f"{value!r}, but the {name} is {same!r}."
+
+
+@_check("hard-limit")
+def _hard_limit(document: Document) -> Problems:
+    """No entry is expected to use more than the caps that stand on every request of it."""
+    for where, row in _rows(document):
+        for _, entry in _served(row):
+            limits = {**row.get("hard_limits", {}), **entry.get("hard_limits", {})}
+            yield from _above_caps(where, entry, limits)
+    fallback = document["fallback"]
+    yield from _above_caps("$.fallback", fallback, fallback.get("hard_limits", {}))
+
+
+def _above_caps(where: str, entry: Mapping[str, Any], limits: Mapping[str, float]) -> Problems:
+    for name, resource in _CAPPED.items():
+        use = _mean(entry, resource)
+        # a cap on tokens is a whole number, and the mean may lie between two
+        cap = limits.get(name, math.inf) + (1 if resource == "tokens" else 0)
+        if use is not None and use > cap * (1 + TOLERANCE):
+            yield (
+                f"{where}.hard_limits.{name}",
+                f"{limits[name]!r}, but {use!r} {resource} are expected.",
+            )
 
 
 # Ladders.
@@ -456,6 +493,13 @@ def _limit(document: Document) -> Problems:
         limit, slack = constraint["limit"], TOLERANCE * abs(constraint["limit"])
         if constraint["sense"] == "max" and amount > limit + slack:
             yield where, f"{amount!r} {constraint['resource']} is above the limit {limit!r}."
+        margin = constraint.get("margin", 0.0)
+        if (
+            constraint["sense"] == "max"
+            and margin
+            and limit + slack >= amount > limit + slack - margin
+        ):
+            yield where, f"{amount!r} and the margin {margin!r} are above the limit {limit!r}."
         if constraint["sense"] == "min" and amount < limit - slack:
             yield where, f"{amount!r} {constraint['resource']} is below the limit {limit!r}."
 
@@ -493,6 +537,27 @@ def _below_uniform(document: Document) -> Problems:
         yield where, f"spending evenly is worth {uniform!r}, the table {certificate['value']!r}."
 
 
+@_check("risk")
+def _risk(document: Document) -> Problems:
+    """Quantiles of the regret increase, and a CVaR is at most its bound and has the gap it states."""
+    risk = document["objective"].get("risk", {})
+    where = "$.objective.risk"
+    regret = risk.get("regret")
+    if regret is not None and regret["q90"] > regret["q95"] + TOLERANCE:
+        yield f"{where}.regret", f"q90 {regret['q90']!r} is above q95 {regret['q95']!r}."
+    cvar = risk.get("cvar")
+    if cvar is not None:
+        value, bound, gap = cvar["value"], cvar["bound"], cvar["relative_gap"]
+        if bound < value - TOLERANCE * abs(value):
+            yield f"{where}.cvar.bound", f"{bound!r} is below the value {value!r}."
+        stated = relative_gap(value, bound)
+        if abs(gap - stated) > 0.01 * stated + TOLERANCE:
+            yield f"{where}.cvar.relative_gap", f"{gap!r}; (bound - value) / bound is {stated!r}."
+    for at, row in _rows(document):
+        if "uncertainty" in row and not risk:
+            yield f"{at}.uncertainty", "objective.risk does not say over which draws."
+
+
 @_check("net-value")
 def _net_value(document: Document) -> Problems:
     objective = document["objective"]
@@ -508,8 +573,7 @@ def _model(document: Document) -> Problems:
     """Every strategy but doing nothing and asking a person needs a model."""
     for where, entry in _entries(document):
         action = entry["action"]
-        idle = action["strategy"] in {"abstain", "escalate_human"}
-        if not idle and not action["model"]:
+        if action["strategy"] not in _IDLE and not action["model"]:
             yield f"{where}.action.model", f"strategy {action['strategy']} needs a model."
         if action["strategy"] == "abstain" and action["model"] is not None:
             yield f"{where}.action.model", f"abstain needs none; it names {action['model']!r}."
@@ -517,10 +581,15 @@ def _model(document: Document) -> Problems:
 
 @_check("single-samples")
 def _single_samples(document: Document) -> Problems:
+    """A single sample is one, doing nothing draws none, and every other strategy at least one."""
     for where, entry in _entries(document):
-        action = entry["action"]
-        if action["strategy"] == "single" and action["n_samples"] != 1:
-            yield f"{where}.action.n_samples", f"single takes 1 sample, not {action['n_samples']}."
+        strategy, n = entry["action"]["strategy"], entry["action"]["n_samples"]
+        if strategy == "single" and n != 1:
+            yield f"{where}.action.n_samples", f"single takes 1 sample, not {n}."
+        elif strategy == "abstain" and n != 0:
+            yield f"{where}.action.n_samples", f"abstain takes no sample, not {n}."
+        elif strategy not in _IDLE and n == 0:
+            yield f"{where}.action.n_samples", f"{strategy} needs at least 1 sample, not 0."
 
 
 @_check("stop-rule")
@@ -578,12 +647,20 @@ def _fallback_dear(document: Document) -> Problems:
         yield where, f"the fallback uses {use!r} {resource}; the dearest row uses {dearest!r}."
 
 
-@_check("engine-limits")
+@_check("engine-limits", guarantee="engine_limits_respected", stated=True)
 def _engine_limits(document: Document) -> Problems:
-    """No serving target is named in a table of this version, so nothing can be claimed of one."""
-    for i, each in enumerate(document["guarantees"]):
-        if each["property"] == "engine_limits_respected" and each["verified"]:
-            yield f"$.guarantees[{i}]", "no serving target is named with limits to respect."
+    """Every action is one that all the serving targets which the table names can do."""
+    targets = document.get("targets", ())
+    if not targets:
+        yield "$.targets", "no serving target is named with limits to respect."
+    for i, target in enumerate(targets):
+        if target not in ENGINES:
+            known = ", ".join(sorted(ENGINES))
+            yield f"$.targets[{i}]", f"the limits of '{target}' are not known, only of {known}."
+            continue
+        for where, entry in _entries(document):
+            for name, what in violations(target, entry["action"]):
+                yield f"{where}.action.{name}", what
 
 
 # Instants, claims, identity.
@@ -764,6 +841,10 @@ _CONDITION_CHECKS = (
 _SHARES = frozenset(
     {"accuracy", "coverage", "ceiling", "false_positive_rate", "abstain_rate"},
 )
+_TOLD = frozenset({"value", *_SHARES, "cost_of_pass", "latency_s"})
+"""Estimates of an entry besides its resources."""
+_CAPPED = {"max_usd": "usd", "max_total_tokens": "tokens", "timeout_s": "seconds"}
+_IDLE = frozenset({"abstain", "escalate_human"})
 _INSTANT = re.compile(
     r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", flags=re.ASCII
 )
@@ -837,13 +918,17 @@ def _is_abstention(row: Mapping[str, Any]) -> bool:
 
 
 def _same(row: Mapping[str, Any], rung: Mapping[str, Any]) -> bool:
-    """Whether a row and a rung are one action with one set of numbers."""
+    """Whether a row and a rung are one action with one set of numbers.
+
+    Of what only one of them states (an interval, the ceiling) nothing is asked.
+    """
     ours, theirs = row["expected"]["resources"], rung["expected"]["resources"]
+    both = [name for name in row["expected"].keys() & rung["expected"].keys() if name in _TOLD]
     return (
         row["action"] == rung["action"]
-        and _close(_value(row), _value(rung))
         and ours.keys() == theirs.keys()
         and all(_close(_mean(row, name), _mean(rung, name)) for name in ours)
+        and all(_close(_share(row, name), _share(rung, name)) for name in both)
     )
 
 

@@ -64,6 +64,8 @@ def _remove_row(document):
     document["rows"][0]["weight"] += weight
 
 
+LIMITS_KEPT = {"property": "engine_limits_respected", "verified": True}
+
 MUTATIONS = {
     "non-finite": _set("objective", "certificate", "value", float("nan")),
     "schema": _set("rows", 0, "action", "strategy", "guess"),
@@ -83,6 +85,8 @@ MUTATIONS = {
     "interval": _set("rows", 0, "expected", "value", "interval", [1.0, 0.0]),
     "mean-missing": _set("fallback", "expected", "coverage", "mean", None),
     "resource-negative": _set("fallback", "expected", "resources", "tokens", "mean", -1),
+    "value-differs": _set("fallback", "expected", "coverage", "mean", 0.999),
+    "hard-limit": _set("rows", 2, "hard_limits", {"max_total_tokens": 100}),
     "ladder-order": _swap_rungs,
     "ladder-value": _level_rung,
     "oracle-unmarked": _set("rows", 2, "ladder", 1, "expected", "assumes_oracle_verifier", False),
@@ -101,6 +105,9 @@ MUTATIONS = {
     "limit": _set("objective", "constraints", 0, "limit", 100.0),
     "certificate": _set("objective", "certificate", "bound", 0.1),
     "below-uniform": _set("objective", "certificate", "uniform_value", 0.99),
+    "risk": _set(
+        "objective", "risk", {"draws": 9, "regret": {"mean": 0.1, "q90": 0.3, "q95": 0.2}}
+    ),
     "net-value": _set("objective", "maximise", "net_value"),
     "model": _set("rows", 0, "ladder", 0, "action", "model", None),
     "single-samples": _set(
@@ -114,9 +121,7 @@ MUTATIONS = {
         "rows", 2, "ladder", 1, "action", "stop_rule", {"kind": "first_accepted", "threshold": 0.5}
     ),
     "fallback-dear": _set("fallback", "expected", "resources", "tokens", "mean", 1e6),
-    "engine-limits": lambda d: d["guarantees"].append(
-        {"property": "engine_limits_respected", "verified": True}
-    ),
+    "engine-limits": lambda d: d["guarantees"].append(LIMITS_KEPT),
     "date-time": _set("created", "2026-02-30T12:00:00Z"),
     "valid-until": _set("valid_until", "2026-01-31T13:00:00+02:00"),
     "guarantee-repeated": lambda d: d["guarantees"].append(d["guarantees"][0]),
@@ -243,6 +248,56 @@ MORE = {
         "below-uniform",
         _set("objective", "certificate", "uniform_value", None),
     ),
+    "an accuracy that the rung does not have": (
+        "action-off-ladder",
+        _also(
+            _set("rows", 2, "expected", "ceiling", {"mean": 0.9}),
+            _set("rows", 2, "ladder", 2, "expected", "ceiling", {"mean": 0.8}),
+            _set("rows", 2, "ladder", 1, "expected", "ceiling", {"mean": 0.8}),
+            _set("rows", 2, "ladder", 0, "expected", "ceiling", {"mean": 0.8}),
+        ),
+    ),
+    "a negative latency": (
+        "resource-negative",
+        _set("rows", 0, "expected", "latency_s", {"mean": -1}),
+    ),
+    "a fallback above its own cap": (
+        "hard-limit",
+        _set("fallback", "hard_limits", {"max_total_tokens": 1}),
+    ),
+    "a margin that does not fit": ("limit", _set("objective", "constraints", 0, "margin", 10.0)),
+    "a CVaR above its bound": (
+        "risk",
+        _set(
+            "objective",
+            "risk",
+            {"draws": 9, "cvar": {"level": 0.9, "value": 0.5, "bound": 0.4, "relative_gap": 0}},
+        ),
+    ),
+    "a gap of a CVaR that is not the gap": (
+        "risk",
+        _set(
+            "objective",
+            "risk",
+            {"draws": 9, "cvar": {"level": 0.9, "value": 0.5, "bound": 0.6, "relative_gap": 0}},
+        ),
+    ),
+    "an uncertainty over no draws": (
+        "risk",
+        _set("rows", 0, "uncertainty", {"p_best": 0.5, "regret": 0.1}),
+    ),
+    "an abstention with samples": (
+        "single-samples",
+        _set("fallback", "action", {"strategy": "abstain", "model": None, "n_samples": 3}),
+    ),
+    "a vote of nobody": (
+        "single-samples",
+        _set("fallback", "action", {"strategy": "self_consistency", "model": "m", "n_samples": 0}),
+    ),
+    "a target of unknown limits": (
+        "engine-limits",
+        _also(_set("targets", ["abacus"]), lambda d: d["guarantees"].append(LIMITS_KEPT)),
+    ),
     "an unknown field": ("schema", _set("rows", 0, "colour", "red")),
 }
 
@@ -271,6 +326,30 @@ def test_some_guarantees_are_errors_only_where_they_are_claimed(document, prop, 
     for each in document["guarantees"]:
         each["verified"] = each["verified"] and each["property"] != prop
     assert code not in codes(document)
+
+
+@pytest.mark.parametrize(
+    ("target", "field", "value"),
+    [
+        ("anthropic", "max_thinking_tokens", 512),
+        ("openai", "max_thinking_tokens", 4096),
+        ("gemini", "cap", "hard"),
+        ("gemini", "effort", "max"),
+        ("its-hub", "n_samples", 1001),
+    ],
+)
+def test_engine_limits_are_kept_or_not(document, target, field, value):
+    document["targets"] = [target, "vllm"]
+    document["guarantees"].append(LIMITS_KEPT)
+    document["table_id"] = table_id(document)
+    assert check(document) == []
+    assert report(document).guarantees["engine_limits_respected"]
+    document["fallback"]["action"][field] = value
+    found = [each for each in check(document) if each.code == "engine-limits"]
+    assert [each.where for each in found] == [f"$.fallback.action.{field}"]
+    assert str(value) in found[0].message
+    document["targets"] = ["vllm"]
+    assert "engine-limits" not in codes(document)
 
 
 def test_a_table_of_a_newer_minor_version_may_have_fields_that_are_not_known_here(document):
