@@ -73,6 +73,8 @@ class Menu:
             other than `samples`, and the cost of samples of such an action. Of several pairs that
             an action fits, the first holds. What a listed class gains is taken as unknown; what no
             pair says of its cost, and a class that is not listed, is as the other classes are.
+        draws: shape (N, D) or None, the value of a rung under each of D joint draws of what is not
+            known; `value` is their mean.
     """
 
     key: Mapping[str, NDArray[Any]]
@@ -94,6 +96,7 @@ class Menu:
     cautions: Mapping[int, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     unusable_cost: Mapping[int, OwnCost] = field(default_factory=dict)
+    draws: FloatArray | None = None
 
     def class_name(self, index: int) -> str:
         """`level=hard, task=MATH`, or `all queries` where there is one class only."""
@@ -172,11 +175,42 @@ class Menu:
 class MenuSource(Protocol):
     """What `allocate` takes besides a menu: a fit or a sweep.
 
-    A source may also have `intervals(menu) -> Menu`, which fills `interval` for a small menu.
+    A source may also have `intervals(menu) -> Menu`, which fills `interval` for a small menu;
+    `draws(count, seed)`, a `ValueDraws` or None; and `cost_errors(costs)`, a `CostErrors`.
     """
 
     def menu(self, *, values: str, classes: str, costs: Any, skip: bool, extrapolate: bool) -> Menu:
         """The menu of this source."""
+        ...
+
+
+class ValueDraws(Protocol):
+    """Joint draws of what a source does not know of the values of its rungs."""
+
+    @property
+    def count(self) -> int:
+        """D, how many."""
+        ...
+
+    def of(self, menu: Menu) -> FloatArray:
+        """Values under each draw, shape (N, D); NaN for rungs of other sources.
+
+        Args:
+            menu: a part of a menu of this source, every class with a curve of its own.
+        """
+        ...
+
+
+class CostErrors(Protocol):
+    """What a source does not know of the costs of its rungs."""
+
+    def of(self, menu: Menu, resource: str) -> tuple[IntArray, FloatArray, FloatArray]:
+        """Group of the source, standard error and spread, each of shape (N,).
+
+        The standard error is of the mean use, and common to all rungs of a group in proportion; the
+        spread is the standard deviation of one query's use about the mean. Rungs of other sources
+        have group -1 and no error.
+        """
         ...
 
 
@@ -253,6 +287,7 @@ def validate(menu: Menu) -> Menu:
     for resource, cost in menu.cost.items():
         wrong = ~(np.isfinite(cost) & (cost >= 0))
         _refuse(menu, wrong, cost, resource, "a finite number, zero or more")
+    _refuse_draws(menu)
     _refuse_own_cost(menu)
     _refuse_twins(menu)
     return menu
@@ -272,6 +307,21 @@ def _refuse(menu: Menu, wrong: BoolArray, column: FloatArray, name: str, allowed
         f"{whose}, rung {rung - int(menu.start[curve])} ({action}): {name} is {column[rung]}. "
         f"It must be {allowed}."
     )
+
+
+def _refuse_draws(menu: Menu) -> None:
+    """Raise where values under draws do not fit the rungs, or are no values."""
+    if menu.draws is None:
+        return
+    if menu.draws.ndim != 2 or menu.draws.shape[0] != menu.value.size or not menu.draws.shape[1]:
+        raise InputError(
+            f"The menu's draws have shape {menu.draws.shape}; they must be ({menu.value.size}, D), "
+            "one or more draws of every rung's value."
+        )
+    wrong = ~((menu.draws >= -1e-9) & (menu.draws <= 1 + 1e-9))  # true for NaN
+    one = menu.draws[np.arange(len(wrong)), wrong.argmax(axis=1)]
+    bad = np.asarray(wrong.any(axis=1), dtype=bool)
+    _refuse(menu, bad, one, "a draw of its value", "a number from 0 to 1")
 
 
 def _refuse_own_cost(menu: Menu) -> None:
@@ -672,6 +722,7 @@ def merge(menus: Sequence[Menu]) -> Menu:
         interval=optional("interval"),
         level=head.level,
         extrapolated=gather(beyond) if any(m.extrapolated is not None for m in menus) else None,
+        draws=_merge_draws(menus, take),
         support=_merge_support(menus, places, C),
         estimand=head.estimand if len({m.estimand for m in menus}) == 1 else None,
         cautions=_merge_cautions(menus, places),
@@ -785,6 +836,28 @@ def _ranges(low: IntArray, high: IntArray) -> IntArray:
     length = high - low
     before = np.cumsum(length) - length
     return np.repeat(low - before, length) + np.arange(int(length.sum()))
+
+
+def _merge_draws(menus: Sequence[Menu], take: IntArray) -> FloatArray | None:
+    """Draws of all menus; a menu without them keeps its values under every draw.
+
+    Raises:
+        InputError: menus with different numbers of draws.
+    """
+    counts = {m.draws.shape[1] for m in menus if m.draws is not None}
+    if not counts:
+        return None
+    if len(counts) > 1:
+        raise InputError(
+            f"Menus cannot be merged: they have {' and '.join(map(str, sorted(counts)))} draws. "
+            "Give all the same number of joint draws."
+        )
+    shape = (counts.pop(),)
+    parts = [
+        np.broadcast_to(m.value[:, None], m.value.shape + shape) if m.draws is None else m.draws
+        for m in menus
+    ]
+    return np.concatenate(parts)[take]
 
 
 def _merge_support(
@@ -925,6 +998,7 @@ def ladder(
         value_se=None if menu.value_se is None else menu.value_se[rung],
         interval=None if menu.interval is None else menu.interval[rung],
         extrapolated=None if menu.extrapolated is None else menu.extrapolated[rung],
+        draws=None if menu.draws is None else menu.draws[rung],
     )
     return reduced, at
 

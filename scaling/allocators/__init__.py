@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scaling.allocators.allocate import allocate
 from scaling.allocators.allocation import Allocation, Fallback, Split, Target
+from scaling.allocators.explain import explain, find_class, hopeless
 from scaling.allocators.frontier import Frontier, frontier
 from scaling.allocators.limit import Limit
 from scaling.allocators.online import PriceController
@@ -15,6 +16,7 @@ from scaling.allocators.query_menus import (
     Rows,
 )
 from scaling.allocators.repeated_sampling import funding, water_filling
+from scaling.allocators.risk import Regret, Risk
 from scaling.allocators.sequential import (
     index_order,
     posterior_order,
@@ -40,6 +42,8 @@ __all__ = [
     "PosteriorCoverage",
     "PriceController",
     "QueryMenus",
+    "Regret",
+    "Risk",
     "Rows",
     "Split",
     "StreamAllocation",
@@ -47,8 +51,11 @@ __all__ = [
     "allocate",
     "allocate_stream",
     "best_p_first",
+    "explain",
+    "find_class",
     "frontier",
     "funding",
+    "hopeless",
     "index_order",
     "posterior_order",
     "rate_order",

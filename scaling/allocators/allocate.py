@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from scaling.allocators import result, stop_at_success
+from scaling.allocators import confidence, cvar, result, stop_at_success
 from scaling.allocators.allocation import Allocation
 from scaling.allocators.limit import SHARE, VALUE, Limit
 from scaling.allocators.problem import Answer, Problem
+from scaling.allocators.risk import CHEAP, Risk, Scenarios, regret, scenarios
 from scaling.costs.per_sample import FLAGS
 from scaling.curves import (
     FloatArray,
@@ -52,6 +53,7 @@ def allocate(
     costs: Any = None,
     target: float | None = None,
     method: Literal["price", "exact"] = "price",
+    risk: Risk | Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Allocation:
     """Choose an action for every class so that the budget buys the most.
@@ -93,7 +95,11 @@ def allocate(
         costs: `scaling.costs.SampleCosts`; not for a menu, which has its own.
         target: the mean value to reach with the least of `unit`, in the place of a budget.
         method: `price`, or `exact`: branch and bound (scipy's HiGHS), for small problems.
-        seed: recorded in the result.
+        risk: how uncertainty enters, a `Risk` or its options as a mapping: `{"cvar": 0.9}` maximises
+            the mean value over the worst tenth of the draws, `{"cost_confidence": 0.95}` keeps the
+            limits with that probability, `{"regret": True}` tells the regret over draws also where
+            classes are problems, `{"draws": 500}` says of how many.
+        seed: recorded in the result, and that of posterior draws.
 
     Raises:
         UsageError: options that do not go together, a resource without a cost, or a problem too large
@@ -116,19 +122,69 @@ def allocate(
     if method not in ("price", "exact"):
         raise UsageError(f"Unknown method '{method}'. Methods: price, exact.")
 
-    priced, answer, problem = _answered(
-        menu, asked, None if target is None else unit, method=method, split=split
-    )
-    allocation = result.allocation(problem, answer, priced, split=split, seed=seed)
+    wanted = Risk.of(risk)
+    drawn: Scenarios | None = None
+    if target is not None and (wanted.regret or wanted.cvar or wanted.cost_confidence):
+        raise UsageError(
+            "Regret, CVaR and a confidence in the cost are for a budget, not for a target value. "
+            "Leave out one of the two."
+        )
+    tell = wanted.regret
+    if tell is None:
+        tell = classes == "group" and target is None
+    if until_accepted is not None:  # draws are of coverage, and values then are not
+        if wanted.regret or wanted.cvar is not None:
+            raise UsageError(
+                "Regret and CVaR are not known for a verifier that errs (--until-accepted). Leave "
+                "out one of the two."
+            )
+        tell = False
+    if (tell or wanted.cvar is not None) and (values == "posterior" or menu.draws is not None):
+        drawn = scenarios(sources, menu, wanted, classes=classes, seed=seed)
+    if drawn is None and (wanted.regret or wanted.cvar is not None):
+        raise UsageError(
+            "Regret and CVaR need joint draws of the values, which these inputs do not have. Fit "
+            "with replicates (scaling fit --replicates 1000), or give a menu with draws."
+        )
+    if wanted.regret is None and drawn is not None:
+        tell = tell and menu.curve.size * drawn.count <= CHEAP
+    if wanted.cvar is not None and split:
+        raise UsageError(
+            "A class is not divided where CVaR is maximised. Leave out one of the two."
+        )
+
+    def within(limits: tuple[Limit, ...]) -> Allocation:
+        if wanted.cvar is not None and drawn is not None:
+            return cvar.solve(
+                menu,
+                drawn,
+                wanted.cvar,
+                lambda part: _answered(part, limits, None, method=method, split=False),
+                seed=seed,
+            )
+        priced, answer, problem = _answered(
+            menu, limits, None if target is None else unit, method=method, split=split
+        )
+        return result.allocation(problem, answer, priced, split=split, seed=seed)
+
+    if wanted.cost_confidence is None:
+        allocation = within(asked)
+    else:
+        errors = confidence.errors_of(
+            sources, costs, until_success=until_success or until_accepted is not None
+        )
+        allocation = confidence.solve(menu, asked, errors, wanted.cost_confidence, within)
 
     from_fit = values == "posterior" and any(not isinstance(one, Menu) for one in sources)
     ladder = allocation.ladder
     for one in sources:
         if hasattr(one, "intervals") and until_accepted is None:  # they are those of coverage
             ladder = one.intervals(ladder)
+    allocation = replace(allocation, menu=menu)
     return replace(
         allocation,
         ladder=ladder,
+        regret=regret(allocation, drawn, seed=seed) if tell and drawn is not None else None,
         cautions=(*allocation.cautions, *([GATE_NOT_RUN] if from_fit else [])),
     )
 

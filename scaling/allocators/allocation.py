@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
+    from scaling.allocators.cvar import TailValue
+    from scaling.allocators.risk import Regret
     from scaling.tables import BudgetTable
 
 
@@ -118,6 +120,9 @@ class Allocation:
         target: where the least cost for a value was asked for, what it comes to; the certificate of
             value is then for what is spent.
         method: `price`, or `exact` where a solver has proved the answer best.
+        menu: what it was chosen from; no part of its documents.
+        regret: over joint draws of the values, where there are any.
+        cvar: what was maximised instead of the mean value, where asked for.
     """
 
     ladder: Menu
@@ -141,6 +146,9 @@ class Allocation:
     status: Literal["optimal"] = "optimal"
     target: Target | None = None
     method: Literal["price", "exact"] = "price"
+    menu: Menu | None = field(default=None, repr=False, compare=False)
+    regret: Regret | None = field(default=None, repr=False)
+    cvar: TailValue | None = None
 
     @property
     def price(self) -> float | None:
@@ -251,6 +259,7 @@ class Allocation:
                     "sense": limit.sense,
                     "where": {name: list(values) for name, values in limit.where.items()},
                     "action": dict(limit.action),
+                    **({} if limit.confidence is None else self._kept_free(limit)),
                 }
                 for limit in self.limits
             ],
@@ -262,6 +271,7 @@ class Allocation:
                 "relative_gap": self.relative_gap,
                 "uniform_value": self.uniform_value,
             },
+            **({"risk": self.risk()} if self.regret or self.cvar else {}),
             "spent": dict(self.spent),
             "unspent": self.unspent,
             "unspent_cause": self.unspent_cause,
@@ -282,6 +292,22 @@ class Allocation:
             "seed": self.seed,
             "tool": {"name": "scaling", "version": __version__},
         }
+
+    def risk(self) -> dict[str, Any]:
+        """What the uncertainty of the values means, as the budget table has it; empty where unknown."""
+        known = self.regret or self.cvar
+        if known is None:
+            return {}
+        told: dict[str, Any] = {"draws": known.draws, "seed": known.seed}
+        if self.regret is not None:
+            told["regret"] = self.regret.document()
+        if self.cvar is not None:
+            told["cvar"] = self.cvar.document()
+        return told
+
+    @staticmethod
+    def _kept_free(limit: Limit) -> dict[str, float | None]:
+        return {"confidence": limit.confidence, "margin": limit.margin}
 
     def to_json(self) -> str:
         """`document` as JSON text."""

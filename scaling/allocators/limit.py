@@ -54,6 +54,9 @@ class Limit:
         sense: whether the amount is the most (`max`) or the least (`min`).
         where: class columns to the values of the classes that it is about; empty for all.
         action: of a share, the action columns that it is the share of: `{"model": "large"}`.
+        confidence: probability with which a budget holds, given how well costs are known; None where
+            it holds on average.
+        margin: what is kept free for that, in the same terms.
 
     Raises:
         UsageError: an unknown resource or scope, an amount that is negative or not finite, a
@@ -69,6 +72,8 @@ class Limit:
     sense: Literal["max", "min"] = "max"
     where: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
     action: Mapping[str, Any] = field(default_factory=dict)
+    confidence: float | None = None
+    margin: float = 0.0
 
     def __post_init__(self) -> None:
         known = (*RESOURCES, VALUE, SHARE)
@@ -162,6 +167,11 @@ class Limit:
         found = _PERCENTILE.fullmatch(self.scope)
         number = float(found.group(1)) if found else 0.0
         return number if 0 < number < 100 else None
+
+    @property
+    def free(self) -> float:
+        """The amount per query that the margin leaves."""
+        return self.average - (self.margin if self.queries is None else self.margin / self.queries)
 
     @property
     def is_budget(self) -> bool:

@@ -78,6 +78,7 @@ def taken(menu: Menu, curves: IntArray, curve: IntArray) -> Menu:
         cost={name: column[rung] for name, column in menu.cost.items()},
         action={name: column[rung] for name, column in menu.action.items()},
         value_se=None if menu.value_se is None else menu.value_se[rung],
+        draws=None if menu.draws is None else menu.draws[rung],
         interval=None if menu.interval is None else menu.interval[rung],
         extrapolated=None if menu.extrapolated is None else menu.extrapolated[rung],
     )

@@ -106,6 +106,36 @@ def _cost_options(command: Any) -> Any:
     metavar="RIGHT,WRONG",
     help="The same for a verifier that errs: how often it accepts a right sample, and a wrong one.",
 )
+@click.option(
+    "--cvar",
+    type=float,
+    metavar="LEVEL",
+    help="Maximise the mean over the worst draws: 0.9 is the worst tenth.",
+)
+@click.option(
+    "--cost-confidence",
+    type=float,
+    metavar="P",
+    help="Keep the budget with this probability, given the error of the measured costs.",
+)
+@click.option(
+    "--regret", "tell_regret", is_flag=True, help="Tell the regret also where classes are problems."
+)
+@click.option("--draws", type=int, metavar="D", help="Joint draws of the values.")
+@click.option(
+    "--target",
+    "targets",
+    multiple=True,
+    metavar="ENGINE",
+    help="A serving target whose limits the table is checked against: vllm, anthropic, ... Repeatable.",
+)
+@click.option(
+    "--explain",
+    "explained",
+    multiple=True,
+    metavar="CLASS",
+    help="Say why a class got what it got: level=hard. Repeatable; with --json, that is printed.",
+)
 @options.reading
 @options.seed
 def command(
@@ -135,6 +165,12 @@ def command(
     extrapolate: bool,
     until_success: bool,
     until_accepted: str | None,
+    cvar: float | None,
+    cost_confidence: float | None,
+    tell_regret: bool,
+    draws: int | None,
+    targets: tuple[str, ...],
+    explained: tuple[str, ...],
     rename: tuple[str, ...],
     check_duplicates: bool,
     threshold: float | None,
@@ -151,6 +187,8 @@ def command(
     scaling allocate menu.csv --budget 0.01 --unit usd -o table.json
     scaling allocate menu.csv --limit usd=0.01 --limit seconds:p95=2 --floor level=hard:0.5
     scaling allocate menu.csv --target-value 0.8 --unit usd
+    scaling allocate fit.json --budget 4000 --unit tokens --explain level=hard
+    scaling allocate fit.json --budget 4000 --unit tokens --cvar 0.9 --cost-confidence 0.95
     scaling allocate menu.csv --frontier --unit usd -o frontier.html
     scaling allocate counts.csv --values plugin --class problem --budget 16 --unit samples
     scaling allocate fit.json --budget 5e14 --unit flops --parameters 8e9 --layers 32 --width 4096 \
@@ -161,7 +199,8 @@ def command(
     cheapest actions cost more than the budget, or limits contradict each other.
     """
     import scaling
-    from scaling.allocators import Limit
+    from scaling.allocators import Limit, Risk, explain, find_class
+    from scaling.core.files import write_text
     from scaling.curves import Menu
 
     amount = None if budget is None else options.finite(budget, "--budget")
@@ -181,6 +220,7 @@ def command(
     if amount is not None and unit is not None:
         Limit(unit, "average", amount)  # refuses what cannot be a budget before anything is read
     accepts = None if until_accepted is None else _accepts(until_accepted)
+    risk = Risk(cvar, cost_confidence, True if tell_regret else None, draws)
     priced = _costs(**costs)
     files = [name for name in (weights, constraints) if name is not None]
     options.check_output(output, [*inputs, *files])
@@ -227,19 +267,38 @@ def command(
             per=per,
             queries=queries,
             target=target,
+            risk=risk,
             **how,
         )
-        text = show.document(allocation.table().to_json()) if output or as_json else ""
-    given = options.again("output", "as_json")
+        reasons = [explain(allocation, find_class(allocation.ladder, text)) for text in explained]
+        text = ""
+        if output or targets or (as_json and not reasons):
+            text = show.document(allocation.table(targets=targets).to_json())
+    given = options.again("output", "as_json", "explained")
     following = (
         f"scaling table check {shlex.quote(str(output))}"
         if output
         else f"scaling allocate {shlex.join(inputs)} {given} -o table.json"
     )
+
+    def further() -> None:
+        from scaling.cli.explanation import engine_limits, explanation
+
+        engine_limits(text if targets else "")
+        for reason in reasons:
+            explanation(reason, allocation.ladder.maximise.replace("_", " "))
+
+    if reasons and as_json:
+        if output:
+            write_text(output, text)
+            show.wrote(output, as_json=True)
+        classes_ = [reason.document() for reason in reasons]
+        click.echo(show.document({"kind": "scaling-explanation", "classes": classes_}), nl=False)
+        return
     options.give(
         text,
         output,
-        lambda: report(allocation, following, within_log=within_log),
+        lambda: report(allocation, following, within_log=within_log, further=further),
         as_json=as_json,
     )
 
@@ -251,7 +310,8 @@ def _refuse_beside_frontier(unit: str | None, *, as_frontier: bool) -> None:
     if unit is None:
         raise UsageError("--frontier: name the resource whose budget is varied, with --unit.")
     told = options.given()
-    for name in ("budget", "target_value", "per", "queries"):
+    beside = ("cvar", "cost_confidence", "tell_regret", "draws", "targets", "explained")
+    for name in ("budget", "target_value", "per", "queries", *beside):
         if name in told:
             raise UsageError(
                 f"--frontier: {' '.join(told[name])} has no place beside it; a frontier is of average "

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from scaling.cli import show
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from scaling.allocators.allocation import Allocation, Target
     from scaling.allocators.limit import Limit
@@ -35,15 +35,23 @@ def amount_of(amount: float, resource: str, digits: int = 6) -> str:
     return f"{show.amount(amount, digits)} {_ONE[resource]}" + "s" * (amount != 1)
 
 
-def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
+def report(
+    allocation: Allocation,
+    following: str,
+    *,
+    within_log: bool,
+    further: Callable[[], None] = lambda: None,
+) -> None:
     """What a person reads of an allocation.
 
     Args:
         allocation: the answer.
         following: the command to type next.
         within_log: actions stop at the most attempts of a log, and --extrapolate offers more.
+        further: prints what else was asked for, before the next command.
     """
     from scaling.allocators import funding
+    from scaling.cli.explanation import hopeless_line, risk_lines
 
     menu = allocation.ladder
     what = menu.maximise.replace("_", " ")
@@ -64,6 +72,7 @@ def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
     price = _price(allocation, what, within_log)
     if price:
         show.line("more", price)
+    risk_lines(allocation)
     _chosen(allocation)
     if menu.skip:
         got = funding(allocation)
@@ -84,6 +93,7 @@ def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
             f"{allocation.n_nonhull:,} of {allocation.n_menu:,} actions are off the concave hull, "
             f"so no price selects them: {named}" + (f" and {rest:,} more" if rest else ""),
         )
+    hopeless_line(allocation)
     for assumption in assumed(menu):
         show.line("assumed", assumption)
     show.cautions(
@@ -96,6 +106,7 @@ def report(allocation: Allocation, following: str, *, within_log: bool) -> None:
             ),
         )
     )
+    further()
     show.following(following)
 
 
@@ -157,6 +168,12 @@ def limit_of(limit: Limit) -> str:
         name = f"value{about}" if whom else name
         return f"{name} {side} {show.amount(limit.amount)}{whom}"
     amount = amount_of(limit.amount, limit.resource)
+    if limit.confidence is not None:
+        kept = amount_of(limit.margin, limit.resource, 3)
+        how = f"with probability {limit.confidence:g}: {kept} kept free for the error of the costs"
+        if limit.scope == "average":
+            return f"{amount} a query on average, {how}"
+        return f"{amount} in total over {limit.queries:,} queries, {how}"
     if limit.percentile is not None:
         rest = show.amount(100 - limit.percentile)
         return f"{amount} at the {limit.scope} of queries: at most {rest}% are expected to use more{about}"

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import os
 
     from scaling.costs import SampleCosts
-    from scaling.curves import Menu
+    from scaling.curves import CostErrors, Menu, ValueDraws
     from scaling.fitting.prediction import Prediction
 
 FloatArray = NDArray[np.float64]
@@ -291,6 +291,27 @@ class FitResult:
         from scaling.fitting import menu as menus
 
         return menus.intervals(self, menu)
+
+    def draws(
+        self, count: int | None = None, seed: int = 0, *, classes: str = "group"
+    ) -> ValueDraws | None:
+        """Joint draws of the values of its menu, for risk; None where it has no replicates.
+
+        Args:
+            count: how many; as many as it has replicates, or 256 for problems, where None.
+            seed: of posterior draws.
+            classes: `group` or `problem`, as for `menu`.
+        """
+        from scaling.fitting import menu_draws
+
+        return menu_draws.draws(self, count, seed, classes=classes)
+
+    def cost_errors(self, costs: SampleCosts | None = None) -> CostErrors:
+        """What is not known of the costs of its menu; `costs` as for `menu`."""
+        from scaling.costs import SampleCosts
+        from scaling.fitting.menu_draws import FitCostErrors
+
+        return FitCostErrors(self, costs or SampleCosts())
 
     def to_json(self, *, indent: int | None = 1) -> str:
         """The fit document as text."""

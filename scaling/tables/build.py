@@ -12,16 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling._version import __version__
+from scaling.allocators.explain import HOPELESS, hopeless
 from scaling.allocators.limit import VALUE
 from scaling.curves import RESOURCES
 from scaling.data.schema import PROBE
-from scaling.errors import InputError
+from scaling.errors import InputError, UsageError, did_you_mean
 from scaling.tables.canonical import table_id
 from scaling.tables.check import (
     SCHEMA_VERSION,
     guarantees,
     schema,
 )
+from scaling.tables.engines import ENGINES
 from scaling.tables.lookup import KIND, abstention
 from scaling.tables.rules import realised, relative_gap
 from scaling.tables.table import BudgetTable
@@ -60,6 +62,7 @@ def build(
     *,
     created: datetime | str | None = None,
     valid_until: datetime | str | None = None,
+    targets: Sequence[str] = (),
 ) -> BudgetTable:
     """The table that serves an allocation.
 
@@ -82,6 +85,8 @@ def build(
         allocation: what to serve.
         created: when; the clock, in UTC, where None. It is no part of the table's identity.
         valid_until: after which consumers use the fallback only; never, where None.
+        targets: serving targets (`scaling.tables.engines.ENGINES`) whose limits the actions are
+            checked against.
 
     Returns:
         The table; the same allocation gives the same text but for `created`.
@@ -89,7 +94,14 @@ def build(
     Raises:
         InputError: an action column that has no place in the table, a number that is not finite,
             an instant that cannot be read, or more than 20,000 classes.
+        UsageError: an unknown serving target.
     """
+    for engine in targets:
+        if engine not in ENGINES:
+            raise UsageError(
+                f"Unknown serving target '{engine}'. Targets: {', '.join(sorted(ENGINES))}."
+                f"{did_you_mean(engine, ENGINES)}"
+            )
     began = _instant("created", datetime.now(UTC) if created is None else created)
     ends = None if valid_until is None else _instant("valid_until", valid_until)
     if ends is not None and ends <= began:
@@ -111,6 +123,7 @@ def build(
         "table_id": "",
         "created": _text(began),
         "valid_until": None if ends is None else _text(ends),
+        **({"targets": list(dict.fromkeys(targets))} if targets else {}),
         "objective": {
             "maximise": menu.maximise,
             "value_per_correct": None,
@@ -122,6 +135,7 @@ def build(
                 "relative_gap": relative_gap(allocation.value, allocation.bound),
                 "uniform_value": _or_null(allocation.uniform_value),
             },
+            **({"risk": risk} if (risk := _plain(allocation.risk())) else {}),
         },
         "key": {"features": list(features.values())},
         "rows": rows,
@@ -168,6 +182,7 @@ class _Rows:
         self._features = features
         self._ladders: dict[int, list[dict[str, Any]]] = {}
         self._split = {each.class_index: each for each in allocation.split}
+        self._hopeless = hopeless(allocation)
         self._limits = [(limit, limit.members(self._menu)) for limit in allocation.limits]
         self._common_limits = _hard_limits(x for x in allocation.limits if not x.where)
         # Of what is said of the whole, that some classes are served the fallback, or beyond the
@@ -233,6 +248,8 @@ class _Rows:
                 for rung, share in sorted(shares.items())
                 if rung >= 0
             ]
+        if self._hopeless[c]:
+            cautions.append(HOPELESS)
         beyond = menu.extrapolated is not None and any(
             menu.extrapolated[rung] for rung in shares if rung >= 0
         )
@@ -245,6 +262,9 @@ class _Rows:
             cautions.append(_OFF_CENTRE)
         if main in (-1, first):
             cautions += self._little_to_gain(ladder[0], nothing=main == -1)
+        regret = self._allocation.regret
+        if regret is not None and (told := regret.row(c)) is not None:
+            row["uncertainty"] = told
         return row | {
             "guarantee": "asymptotic" if any("interval" in each for each in spread) else "none",
             "support": {**self._support(c), "extrapolated": beyond},
@@ -564,6 +584,8 @@ def _constraint(limit: Limit, menu: Menu, rows: Sequence[Mapping[str, Any]]) -> 
         "realised": None,
         "shadow_price": _or_null(limit.price),
     }
+    if limit.confidence is not None:
+        constraint |= {"confidence": limit.confidence, "margin": limit.margin}
     if limit.scope == "total":
         constraint["queries"] = limit.queries
     if limit.percentile is not None:

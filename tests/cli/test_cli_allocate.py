@@ -483,3 +483,143 @@ def test_who_is_funded_is_said_where_doing_nothing_is_on_offer(run, levels: Path
     done = run("allocate", levels, *options)
     assert done.exit_code == 0, done.output
     assert "of 80 classes" in done.stdout
+
+
+# --- table diff --------------------------------------------------------------------------------
+
+
+def test_diff_says_what_moved_and_why(run, fit: Path, table: Path) -> None:
+    new = fit.with_name("new.json")
+    run("allocate", fit, "--budget", 1600, "--unit", "tokens", "-o", new)
+    done = run("table", "diff", table, new)
+    assert done.exit_code == 0, done.output
+    for words in ("constraints: tokens:average limit 800 → 1,600", "the shadow price moved"):
+        assert words in done.stdout
+    found = document(run("table", "diff", table, new, "--json"))
+    assert found["kind"] == "scaling-table-diff"
+    assert {row["status"] for row in found["rows"]} == {"changed"}
+    assert {cause for row in found["rows"] for cause in row["causes"]} == {"price"}
+    same = run("table", "diff", table, table)
+    assert same.exit_code == 0
+    assert "all 2 rows serve what they served" in same.stdout
+
+
+def test_diff_of_what_is_no_table(run, fit: Path, table: Path) -> None:
+    for args, words in (
+        ((table, fit), "no budget table"),
+        ((table, "nowhere.json"), "nowhere.json"),
+        (("-", "-"), "standard input"),
+        ((table,), "NEW.json"),
+    ):
+        done = run("table", "diff", *args)
+        assert done.exit_code == 2
+        assert words in done.stderr
+        assert done.stdout == ""
+
+
+# --- why, and for whom -------------------------------------------------------------------------
+
+
+def test_explain_says_why_a_class_got_what_it_got(run, fit: Path) -> None:
+    done = run("allocate", fit, *BUDGET, "--explain", "level=hard", "--explain", "easy")
+    assert done.exit_code == 0, done.output
+    for words in ("why level=hard", "why level=easy", "times the price", "bought at a budget"):
+        assert words in " ".join(done.stdout.split())
+    assert "--explain" not in next(x for x in done.stdout.splitlines() if x.startswith("next"))
+    found = document(run("allocate", fit, *BUDGET, "--explain", "hard", "--json"))
+    (one,) = found["classes"]
+    assert one["name"] == "level=hard"
+    assert one["next"]["cost"] > one["got"]["cost"]
+    wrong = run("allocate", fit, *BUDGET, "--explain", "level=hart", "-o", fit.with_name("x.json"))
+    assert wrong.exit_code == 2
+    assert "Did you mean 'level=hard'" in wrong.stderr
+    assert not fit.with_name("x.json").exists()
+
+
+def test_a_table_for_a_serving_target(run, fit: Path) -> None:
+    found = document(run("allocate", fit, *BUDGET, "--target", "vllm", "--json"))
+    assert found["targets"] == ["vllm"]
+    assert (
+        "limits of the serving targets are kept"
+        in run("allocate", fit, *BUDGET, "--target", "vllm").stdout
+    )
+    wrong = run("allocate", fit, *BUDGET, "--target", "vlm")
+    assert wrong.exit_code == 2
+    assert "Did you mean 'vllm'" in wrong.stderr
+
+
+def test_hopeless_classes_are_named(run, tmp_path: Path) -> None:
+    menu = tmp_path / "menu.csv"
+    rows = ["level,samples,value,tokens"]
+    rows += [f"fine,{k},{1 - 0.5**k},{100 * k}" for k in range(1, 9)]
+    rows += [f"dead,{k},{0.001 * k},{100 * k}" for k in range(1, 9)]
+    menu.write_text("\n".join(rows))
+    done = run("allocate", menu, "--budget", 250, "--unit", "tokens")
+    assert done.exit_code == 0, done.output
+    line = next(x for x in done.stdout.splitlines() if x.startswith("hopeless"))
+    assert "1 of 2 classes" in line
+    assert "level=dead" in done.stdout
+    rich = run("allocate", menu, "--budget", 750, "--unit", "tokens").stdout
+    assert not any(x.startswith("hopeless") for x in rich.splitlines())
+
+
+# --- risk --------------------------------------------------------------------------------------
+
+
+def test_regret_is_told_and_stands_in_the_table(run, fit: Path, table: Path) -> None:
+    assert "regret" in run("allocate", fit, *BUDGET).stdout
+    found = json.loads(table.read_text())
+    told = found["objective"]["risk"]
+    assert told["draws"] == 60
+    assert 0 <= told["regret"]["mean"] <= told["regret"]["q95"]
+    assert all(0 <= row["uncertainty"]["p_best"] <= 1 for row in found["rows"])
+    problems = document(run("allocate", fit, *BUDGET, "--class", "problem", "--json"))
+    assert "risk" not in problems["objective"]
+    asked = document(
+        run(
+            *("allocate", fit, *BUDGET, "--class", "problem", "--regret", "--draws", 50),
+            *("--seed", 3, "--json"),
+        )
+    )
+    assert asked["objective"]["risk"]["draws"] == 50
+    assert asked["objective"]["risk"]["seed"] == 3
+
+
+def test_cvar_and_confidence_in_the_cost(run, fit: Path) -> None:
+    out = fit.with_name("t.json")
+    done = run("allocate", fit, *BUDGET, "--cvar", 0.9, "--cost-confidence", 0.95, "-o", out)
+    assert done.exit_code == 0, done.output
+    text = " ".join(done.stdout.split())
+    for words in ("over the worst 0.1 of 60 draws", "with probability 0.95", "risk-averse"):
+        assert words in text
+    objective = json.loads(out.read_text())["objective"]
+    assert objective["risk"]["cvar"]["level"] == 0.9
+    assert objective["constraints"][0]["confidence"] == 0.95
+    assert run("table", "check", out).exit_code == 0
+
+
+def test_a_table_of_caution_differs_by_it(run, fit: Path, table: Path) -> None:
+    out = fit.with_name("t.json")
+    run("allocate", fit, *BUDGET, "--cvar", 0.9, "--cost-confidence", 0.95, "-o", out)
+    found = document(run("table", "diff", table, out, "--json"))
+    assert [each["what"] for each in found["inputs"]] == ["constraints", "cvar"]
+    assert found["inputs"][0]["after"]["tokens:average"]["confidence"] == 0.95
+
+
+def test_risk_that_cannot_be_asked(run, fit: Path, tmp_path: Path) -> None:
+    menu = tmp_path / "menu.csv"
+    menu.write_text("level,samples,value,tokens\nhard,1,0.5,100\n")
+    for args, words in (
+        ((fit, *BUDGET, "--cvar", "1.5"), "1.5"),
+        ((fit, *BUDGET, "--cvar", "nan"), "nan"),
+        ((fit, *BUDGET, "--cost-confidence", "2"), "0.5"),
+        ((fit, *BUDGET, "--draws", "1"), "two or more"),
+        ((fit, *BUDGET, "--cvar", "0.9", "--split"), "not divided"),
+        ((fit, *BUDGET, "--cost-confidence", "0.9", "--until-success"), "--until-success"),
+        ((menu, *BUDGET, "--cvar", "0.9"), "joint draws"),
+        ((menu, *BUDGET, "--cost-confidence", "0.9"), "standard errors"),
+    ):
+        done = run("allocate", *args)
+        assert done.exit_code == 2, args
+        assert words in done.stderr
+        assert done.stdout == ""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scaling.allocators import Limit, allocate
 from scaling.costs import LinearCost
 from scaling.curves import Menu
-from scaling.errors import InputError
+from scaling.errors import InputError, UsageError
 from scaling.tables.build import build
 
 CREATED = "2026-01-31T12:00:00Z"
@@ -70,6 +70,25 @@ def test_guarantees_are_what_the_checks_found(table):
     stated = {each["property"]: each["verified"] for each in table.document["guarantees"]}
     assert stated == dict(table.check().guarantees)
     assert "engine_limits_respected" not in stated
+
+
+def test_a_table_for_a_serving_target_says_whether_its_limits_are_kept(allocation):
+    table = build(allocation, created=CREATED, targets=["vllm", "its-hub"])
+    assert table.document["targets"] == ["vllm", "its-hub"]
+    assert table.check().findings == ()
+    assert table.check().guarantees["engine_limits_respected"]
+    with pytest.raises(UsageError, match="Did you mean 'vllm'"):
+        build(allocation, targets=["vlm"])
+
+
+def test_a_table_for_a_target_that_cannot_do_it_says_so(coverage_menu):
+    menu = coverage_menu([0.1], key={}, skip=False)
+    menu = replace(menu, action={**menu.action, "thinking_tokens": np.full(5, 100)})
+    table = build(allocate(menu, 1000, unit="tokens"), created=CREATED, targets=["anthropic"])
+    stated = {each["property"]: each for each in table.document["guarantees"]}
+    assert not stated["engine_limits_respected"]["verified"]
+    assert "at least 1024, not 100" in stated["engine_limits_respected"]["detail"]
+    assert table.check().findings == ()
 
 
 def test_the_same_allocation_gives_the_same_text_but_for_created(allocation, table):
