@@ -239,6 +239,6 @@ def _grid(menu: Menu, best: Callable[[float], Allocation], unit: str, points: in
             raise
     if high <= low:
         return [max(low, high)]
-    inner = np.geomspace(max(low, high / _WIDEST), high, points).tolist()
+    inner = np.geomspace(low if low > 0 else high / _WIDEST, high, points).tolist()
     # the ends as they were found, not as logarithms give them back
     return [low if low > 0 else inner[0], *inner[1:-1], high]
