@@ -49,7 +49,7 @@ def law(name: str) -> Law:
 
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "laws": ("laws", ()),
-    "cost models": ("costs", ()),
+    "cost models": ("costs", ("hardware", "huggingface", "model_config")),
     "allocators": (
         "allocators",
         (
