@@ -49,7 +49,13 @@ def law(name: str) -> Law:
 
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "laws": ("laws", ()),
-    "cost models": ("costs", ("hardware", "huggingface", "model_config")),
+    "cost models": (
+        "costs",
+        (
+            *("breakdown", "composition", "hardware", "huggingface", "kv_reads", "model_config"),
+            "workload",
+        ),
+    ),
     "allocators": (
         "allocators",
         (

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from scaling.costs.breakdown import CostBreakdown
+from scaling.costs.composition import Composition
 from scaling.costs.flops import FlopsCosts, inference_flops
 from scaling.costs.hardware import Hardware
+from scaling.costs.inference import CostModel
 from scaling.costs.model_config import LatentAttention, LinearAttention, ModelConfig
 from scaling.costs.per_sample import LinearCost, SampleCosts
+from scaling.costs.workload import Request
 
 __all__ = [
+    "Composition",
+    "CostBreakdown",
+    "CostModel",
     "FlopsCosts",
     "Hardware",
     "LatentAttention",
     "LinearAttention",
     "LinearCost",
     "ModelConfig",
+    "Request",
     "SampleCosts",
     "inference_flops",
 ]

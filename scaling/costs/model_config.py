@@ -280,9 +280,16 @@ class ModelConfig:
         return self.attention_layers * self.layer_prefill_flops
 
     @property
-    def search_flops(self) -> int:
-        """FLOPs of scoring one block of cached tokens by one key, all layers: half of a pair's, `2 h_q`."""
-        return self.attention_flops // 2
+    def layer_search_flops(self) -> int:
+        """FLOPs of scoring one key vector in one layer: `2 n_q d_h`; MLA `2 n_q (d_c + d_r)`."""
+        if self.latent is not None:
+            return 2 * self.query_heads * self.layer_kv_elements
+        return 2 * self.query_heads * _known(self.head_dim)
+
+    @property
+    def layer_search_elements(self) -> int:
+        """Elements of one key vector in one layer: `n_kv d_h`; MLA `d_c + d_r`."""
+        return self.layer_kv_elements if self.latent is not None else self.layer_kv_elements // 2
 
     @property
     def state_elements(self) -> int:
@@ -410,6 +417,16 @@ class ModelConfig:
         with np.errstate(divide="ignore", invalid="ignore"):
             missed = np.where(b[..., None] > 0, b[..., None] * np.log1p(-chance), 0.0)
         return np.asarray(-np.expm1(missed).sum(axis=-1))
+
+    def distinct_slope(self, tokens: ArrayLike, *, skew: float = 0.0) -> FloatArray:
+        """Derivative of `distinct_experts` in the tokens: `-sum_j (1 - p_j)^b log(1 - p_j)`."""
+        b = np.asarray(tokens, dtype=np.float64)
+        if not self.experts:
+            return np.zeros(b.shape)
+        weight = np.arange(1.0, self.experts + 1) ** -skew
+        chance = _inclusion(weight, self.experts_per_token)
+        missed = np.log1p(-chance[chance < 1])
+        return np.asarray(-(np.exp(b[..., None] * missed) * missed).sum(axis=-1))
 
     def read_parameters(self, tokens: ArrayLike, *, skew: float = 0.0) -> FloatArray:
         """Parameters read in a step of `tokens` tokens: the shared ones, and the distinct experts.
