@@ -7,6 +7,7 @@ from scaling.costs.composition import Composition
 from scaling.costs.flops import FlopsCosts, inference_flops
 from scaling.costs.hardware import Hardware
 from scaling.costs.inference import CostModel
+from scaling.costs.kinetics import KineticsCosts, attention_share, break_even_length, kinetics
 from scaling.costs.model_config import LatentAttention, LinearAttention, ModelConfig
 from scaling.costs.per_sample import LinearCost, SampleCosts
 from scaling.costs.workload import Request
@@ -17,11 +18,15 @@ __all__ = [
     "CostModel",
     "FlopsCosts",
     "Hardware",
+    "KineticsCosts",
     "LatentAttention",
     "LinearAttention",
     "LinearCost",
     "ModelConfig",
     "Request",
     "SampleCosts",
+    "attention_share",
+    "break_even_length",
     "inference_flops",
+    "kinetics",
 ]

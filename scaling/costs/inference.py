@@ -14,6 +14,7 @@ from scaling.costs.model_config import ModelConfig, Span
 from scaling.costs.workload import Request, Rules
 from scaling.errors import UsageError
 
+Mode = Literal["exact", "published"]
 Prefill = Literal["once", "each", "cached"]
 Kind = Literal["flops", "weights", "kv"]
 
@@ -81,7 +82,7 @@ class CostModel:
 
     model: ModelConfig
     hardware: Hardware | None = None
-    mode: Literal["exact", "published"] = "exact"
+    mode: Mode = "exact"
     intensity: float | None = None
     dtype: str = "bf16"
     weight_bytes: float = 2.0
