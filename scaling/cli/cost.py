@@ -15,10 +15,10 @@ from scaling.cli.frame import Command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from scaling.costs import CostBreakdown, CostModel
+    from scaling.costs import CostBreakdown
     from scaling.costs.capacity import Footprint
 
-_UNITS = {"flops": "FLOP", "bytes": "B", "seconds": "s", "joules": "J", "dollars": "$"}
+_UNITS = {"flops": "FLOPs", "bytes": "bytes", "seconds": "seconds", "joules": "joules"}
 
 
 @click.command("cost", cls=Command)
@@ -164,30 +164,31 @@ def report(
     rows = [
         (
             name,
-            show.amount(found["flops"].get(name), 4),
-            show.amount(found["bytes"].get(name), 4),
-            show.amount(float(value), 4),
+            _short(found["flops"].get(name)),
+            _short(found["bytes"].get(name)),
+            _short(float(value)),
             f"{float(value) / found['totals']['eflops']:.1%}" if found["totals"]["eflops"] else "",
         )
         for name, value in eflops.items()
     ]
     totals = found["totals"]
-    whole = [show.amount(totals[k], 4) for k in ("flops", "bytes", "eflops")]
+    whole = [_short(totals[k]) for k in ("flops", "bytes", "eflops")]
     rows.append(("all", whole[0], whole[1], whole[2], ""))
     numbers = ("FLOPs", "bytes", "eFLOPs", "share")
     show.table(("part", *numbers), rows, numbers=numbers)
-    also = [f"{show.amount(totals[k], 4)} {unit}" for k, unit in _UNITS.items() if k in totals]
+    also = [f"{_short(totals[k])} {unit}" for k, unit in _UNITS.items() if k in totals]
+    also += [f"${show.amount(totals['dollars'], 4)}"] if "dollars" in totals else []
     show.line("in all", ", ".join(also))
     largest = found["dominant"]
     show.line("dominates", f"{largest['term']}, {largest['share_of_eflops']:.0%} of the eFLOPs")
-    show.line("sensitivity", _sensitivity(priced))
+    show.line("intensity", _sensitivity(priced))
     if room.usable is not None:
         show.line(
             "memory",
             f"weights {room.weights / 2**30:,.1f} GiB and caches {room.caches / 2**30:,.1f} GiB of "
             f"{room.usable / 2**30:,.1f} GiB usable",
         )
-    show.lines([("assumed", text) for text in assumptions(cost)])
+    show.lines([("assumed", text) for text in cost_options.assumptions(cost.document())])
     for text in _conflicts(m.name, h.name):
         show.line("sources", text)
     head = f"--head-dim {m.head_dim} " if Path(model).exists() and m.head_dim else ""
@@ -197,46 +198,19 @@ def report(
     )
 
 
+def _short(amount: float | None) -> str:
+    return show.MISSING if amount is None else f"{amount:,.4g}"
+
+
 def _sensitivity(priced: CostBreakdown) -> str:
     rows = list(sensitivity(priced))
     first, last = rows[0], rows[-1]
     names = list(dict.fromkeys(row["dominant"]["term"] for row in rows))
     return (
         f"at {first['intensity']:.0f} to {last['intensity']:.0f} FLOPs a byte: "
-        f"{show.amount(first['eflops'], 4)} to {show.amount(last['eflops'], 4)} eFLOPs; "
+        f"{_short(first['eflops'])} to {_short(last['eflops'])} eFLOPs; "
         f"the largest part is {', then '.join(names)}"
     )
-
-
-def assumptions(cost: CostModel) -> Iterator[str]:
-    """Every choice behind the numbers, defaults included."""
-    record = cost.document()
-    rule = {
-        "additive": "arithmetic and memory traffic do not overlap (additive)",
-        "max": "arithmetic and memory traffic overlap perfectly (max)",
-    }.get(
-        record["composition"], f"composition {record['composition']} {cost.composition.exponent:g}"
-    )
-    yield (
-        f"{record['mode']} mode, {record['sum']} sums; {rule}; "
-        f"{show.amount(record['intensity'], 4)} FLOPs charged a byte"
-    )
-    share = record["n_share"]
-    weights = (
-        "weight reads are spread over a large batch and cost nothing"
-        if share is None
-        else f"weight reads are shared by {show.amount(share)} requests"
-    )
-    yield (
-        f"{cost.dtype} arithmetic, {show.amount(record['weight_bytes'])} bytes a weight, "
-        f"{show.amount(record['kv_bytes'])} a cached element; {weights}"
-    )
-    prefill = {
-        "once": "the prompt is processed once",
-        "each": "the prompt is processed once a sample",
-        "cached": "the prompt's cache is there already",
-    }[record["prefill"]]
-    yield f"{prefill}; samples decode in lock-step"
 
 
 def _conflicts(model: str, hardware: str) -> Iterator[str]:
@@ -248,6 +222,7 @@ def _conflicts(model: str, hardware: str) -> Iterator[str]:
         (model, models.CONFLICTS.get(model, ())),
         (hardware, accelerators.CONFLICTS.get(hardware, ())),
     ):
-        if found:
-            said = "; ".join(f"{c.figure} {show.amount(c.value, 4)} ({c.source})" for c in found)
-            yield f"not taken for {name}: {said}"
+        for source in dict.fromkeys(c.source for c in found):
+            mine = [c for c in found if c.source == source]
+            said = ", ".join(f"{c.figure.replace('_', ' ')} {_short(c.value)}" for c in mine)
+            yield f"{name}, not taken: {said} ({source})"

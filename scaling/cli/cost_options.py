@@ -12,9 +12,9 @@ from scaling.cli import options
 from scaling.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from scaling.costs import CostModel, Hardware, ModelConfig
+    from scaling.costs import CostModel, Hardware, KineticsCosts, ModelConfig
 
 _STORED = ("bf16", "fp8", "int8", "fp4", "int4")
 
@@ -160,6 +160,43 @@ def definition(
     return found
 
 
+def definitions(
+    shapes: str | None,
+    hardware: str | None,
+    *,
+    head_dim: int | None,
+    price_per_hour: str | None,
+    **settings: Any,
+) -> CostModel | dict[str, CostModel] | None:
+    """One definition, or one a model from `model=NAME,...`; None where no shape is given."""
+    if shapes is None:
+        return None
+    where = None if hardware is None else accelerator(hardware, price_per_hour)
+    if where is None and price_per_hour is not None:
+        raise UsageError("--price-per-hour is that of an accelerator. Add --hardware.")
+    if "=" not in shapes:
+        return definition(shape(shapes, head_dim), where, **settings)
+    named = options.pairs(shapes, "--model-config")
+    return {m: definition(shape(text, head_dim), where, **settings) for m, text in named.items()}
+
+
+def kinetics(
+    definition: CostModel | dict[str, CostModel] | None,
+    given: dict[str, Any],
+    *,
+    prompt_once: bool,
+) -> KineticsCosts:
+    """The cost option `kinetics`; shapes given by hand are refused, which it takes from the models."""
+    from scaling.costs import KineticsCosts
+
+    for name in ("parameters", "layers", "width"):
+        if name in given:
+            raise UsageError(
+                f"--{name} and --cost kinetics both give the shape of the model. Leave out --{name}."
+            )
+    return KineticsCosts(**given, definition=definition, prompt_once=prompt_once)
+
+
 def _composition(text: str) -> Any:
     from scaling.costs import Composition
 
@@ -170,3 +207,53 @@ def _composition(text: str) -> Any:
         return Composition("p-norm", options.finite(exponent, "--composition p-norm"))
     rule: Any = name  # refused there if it is none
     return Composition(rule)
+
+
+def assumptions(record: Mapping[str, Any]) -> Iterator[str]:
+    """Every choice behind the numbers, defaults included, from the record of a cost model."""
+    from scaling.cli import show
+
+    rule = {
+        "additive": "arithmetic and memory traffic do not overlap (additive)",
+        "max": "arithmetic and memory traffic overlap perfectly (max)",
+    }.get(
+        record["composition"], f"arithmetic and memory traffic compose by {record['composition']}"
+    )
+    yield (
+        f"{record['mode']} mode, {record['sum']} sums; {rule}; "
+        f"{show.amount(record['intensity'], 4)} FLOPs charged a byte"
+    )
+    weights = (
+        "weight reads are spread over a large batch and cost nothing"
+        if record["n_share"] is None
+        else f"weight reads are shared by {show.amount(record['n_share'])} requests"
+    )
+    yield (
+        f"{record['dtype']} arithmetic, {show.amount(record['weight_bytes'])} bytes a weight, "
+        f"{show.amount(record['kv_bytes'])} a cached element; {weights}"
+    )
+    prefill = {
+        "once": "the prompt is processed once",
+        "each": "the prompt is processed once a sample",
+        "cached": "the prompt's cache is there already",
+    }[record["prefill"]]
+    yield f"{prefill}; samples decode in lock-step"
+    if "models" in record:
+        shapes = (f"{name} is {each['shape']['name']}" for name, each in record["models"].items())
+        own = "" if "tokens_per_sample" in record else "; samples have their mean tokens of the log"
+        yield ", ".join(shapes) + own
+
+
+def sensitivity(rows: Sequence[Mapping[str, float]]) -> str:
+    """What of an allocation hangs on the charge for a byte."""
+    least, most = rows[0]["intensity"], rows[-1]["intensity"]
+    moved = max(rows, key=lambda row: row["changed_share"])
+    if not moved["changed_share"]:
+        return (
+            f"at {least:.0f} to {most:.0f} FLOPs a byte every query would get the same for as much"
+        )
+    gain = max(row["gain"] for row in rows)
+    return (
+        f"at {least:.0f} to {most:.0f} FLOPs a byte up to {moved['changed_share']:.0%} of the queries "
+        f"(at {moved['intensity']:.0f}) would get another action for as much, worth {100 * gain:.2g} points"
+    )

@@ -96,6 +96,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
             "query_menus",
             "repair",
             "result",
+            "sensitivity",
         ),
     ),
     "closed forms": ("allocators/closed_forms", ()),

@@ -55,6 +55,11 @@ class Composition:
         if (self.name == "fitted") != bool(self.coefficients):
             raise UsageError("a fitted composition needs coefficients, and only it does.")
 
+    @property
+    def label(self) -> str:
+        """As the command line takes it: `additive`, `p-norm:2`."""
+        return f"p-norm:{self.exponent:g}" if self.name == "p-norm" else self.name
+
     def seconds(self, compute: FloatArray, memory: FloatArray) -> FloatArray:
         """`additive`, `max` or `p-norm` of two times; same shapes."""
         if self.name == "additive":

@@ -136,7 +136,9 @@ class CostModel:
         if self.mode == "published":
             return KINETICS_INTENSITY
         if self.hardware is None:
-            raise UsageError("eFLOPs need what a byte costs. Give an accelerator or an intensity.")
+            raise UsageError(
+                "eFLOPs need what a byte costs. Give an accelerator or an intensity (--hardware, --intensity)."
+            )
         return self.hardware.intensity(self.dtype)
 
     @property
@@ -228,7 +230,7 @@ class CostModel:
         """Every assumption, for the record. An infinite `n_share` is null."""
         return {
             "mode": self.mode,
-            "composition": self.composition.name,
+            "composition": self.composition.label,
             "intensity": self.charged_intensity,
             "dtype": self.dtype,
             "weight_bytes": self.weight_bytes * (1 + self.weight_scale),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     FloatArray = NDArray[np.float64]
 
-INTENSITIES = (150.0, 200.0, 250.0, 300.0, 400.0, 500.0, KINETICS_INTENSITY, 600.0)
+INTENSITIES = (150.0, 200.0, 300.0, 400.0, 500.0, 600.0)
 """FLOPs a byte at which conclusions are looked at again: accelerators range from 150 to 600."""
 
 

@@ -37,7 +37,7 @@ def _system(
         capacity=capacity_gib * GIB,
         intra_node=links[0] * 1e9,
         inter_node=links[1] * 1e9,
-        tdp=tdp,
+        tdp=float(tdp),
         source=_AIC.format(name),
     )
 
