@@ -92,6 +92,7 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
             "linear",
             "masks",
             "online_replay",
+            "policy_curves",
             "problem",
             "query_menus",
             "repair",

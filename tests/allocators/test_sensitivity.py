@@ -52,9 +52,9 @@ def test_a_switch_is_seen_at_the_intensities_where_it_pays():
 def test_unusable_classes_and_doing_nothing_take_no_part():
     menu = two_models(skip=True)
     half = replace(menu, curve=np.array([0, -1]))
-    rows = sensitivity(half, np.array([1, -2]), ())
+    rows = sensitivity(half, half, np.array([1, -2]))
     assert rows[0]["changed_share"] == 1
-    nothing = sensitivity(menu, np.array([-1, -1]), ())
+    nothing = sensitivity(menu, menu, np.array([-1, -1]))
     assert {row["spent_eflops"] for row in nothing} == {0.0}
     assert {row["gain"] for row in nothing} == {0.0}
 
@@ -62,7 +62,7 @@ def test_unusable_classes_and_doing_nothing_take_no_part():
 def test_limits_on_each_query_are_kept():
     menu = two_models()
     menu = replace(menu, cost={**menu.cost, "samples": np.array([1.0, 1.0, 2.0] * 2)})
-    rows = sensitivity(menu, np.array([1, 4]), (Limit("samples", "each", 1.0),))
+    rows = sensitivity(menu, menu, np.array([1, 4]), (Limit("samples", "each", 1.0),))
     assert {row["gain"] for row in rows} == {0.0}
 
 

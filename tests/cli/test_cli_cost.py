@@ -123,6 +123,16 @@ def test_bad_input_is_one_message(run, words, code, said):
 
 # --- allocate ----------------------------------------------------------------------------------
 
+
+@pytest.fixture
+def fit(run, counts: Path) -> Path:
+    """A fit document by model; samples of the large one have 200 tokens, of the small one 100."""
+    path = counts.with_name("fit.json")
+    words = ("--law", "beta-binomial", "--by", "model", "--replicates", 60)
+    assert run("fit", counts, *words, "-o", path).exit_code == 0
+    return path
+
+
 KINETICS = ("--cost", "kinetics", "--input-tokens", 200, "--hardware", "h100_sxm")
 SHAPES = ("--model-config", "small=Qwen3-0.6B,large=Qwen3-8B")
 BUDGET = ("--budget", 1e14, "--unit", "eflops")
@@ -158,8 +168,9 @@ def test_samples_cost_what_the_core_says(run, fit: Path):
     name, N = row["action"]["model"], row["action"].get("n_samples", 1)
     shape, tokens = {"small": ("Qwen3-0.6B", 100), "large": ("Qwen3-8B", 200)}[name]
     priced = CostModel(model(shape), hardware("h100_sxm")).price(Request(200, tokens, N))
-    assert row["cost"]["eflops"] == pytest.approx(float(priced.eflops), rel=1e-9)
-    assert row["cost"]["joules"] == pytest.approx(float(priced.joules), rel=1e-9)
+    used = row["expected"]["resources"]
+    assert used["eflops"]["mean"] == pytest.approx(float(priced.eflops), rel=1e-9)
+    assert used["joules"]["mean"] == pytest.approx(float(priced.joules), rel=1e-9)
 
 
 def test_an_hourly_price_makes_dollars(run, fit: Path):
@@ -197,5 +208,6 @@ def test_what_kinetics_needs_is_named(run, fit: Path, words, said):
 def test_without_an_accelerator_an_intensity_will_do(run, fit: Path):
     asked = ("--cost", "kinetics", "--input-tokens", 9, *SHAPES, "--intensity", 300, "--json")
     table = document(run("allocate", fit, *BUDGET, *asked))
-    assert "seconds" not in table["rows"][0]["cost"]
-    assert table["rows"][0]["cost"]["eflops"] > 0
+    used = table["rows"][0]["expected"]["resources"]
+    assert "seconds" not in used
+    assert used["eflops"]["mean"] > 0
