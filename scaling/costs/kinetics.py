@@ -22,7 +22,7 @@ from scaling.costs.workload import Request
 from scaling.errors import UsageError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from numpy.typing import ArrayLike, NDArray
 
     FloatArray = NDArray[np.float64]
 
@@ -179,7 +179,7 @@ class KineticsCosts(SampleCosts):
             )
         cost = self._of_model(model)
         mean, sd = base.per_sample["tokens"], self._number("tokens_sd", model) or 0.0
-        lengths, share = _two_lengths(mean, sd)
+        lengths, share = two_lengths(mean, sd)
         priced = cost.price(
             Request(
                 input_tokens=self._number("input_tokens", model) or 0.0,
@@ -257,14 +257,18 @@ class KineticsCosts(SampleCosts):
         return replace(self, definition=again)
 
 
-def _two_lengths(mean: float, sd: float) -> tuple[FloatArray, FloatArray]:
-    """Two lengths of this mean and standard deviation, and their shares; none is negative."""
-    if sd == 0 or mean == 0:
-        return np.array([mean]), np.ones(1)
-    if sd <= mean:
-        return np.array([mean - sd, mean + sd]), np.full(2, 0.5)
-    none = sd**2 / (mean**2 + sd**2)
-    return np.array([0.0, mean / (1 - none)]), np.array([none, 1 - none])
+def two_lengths(mean: ArrayLike, sd: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Two lengths of this mean and standard deviation, and their shares; none is negative.
+
+    Returns:
+        both of the broadcast shape with a last axis of 2.
+    """
+    m, s = np.broadcast_arrays(*(np.asarray(x, dtype=np.float64) for x in (mean, sd)))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        none = np.where(s > m, s**2 / (m**2 + s**2), 0.5)
+        few, many = np.maximum(m - s, 0.0), np.where(s > m, m / (1 - none), m + s)
+    many = np.where(m == 0, 0.0, many)
+    return np.stack([few, many], axis=-1), np.stack([none, 1 - none], axis=-1)
 
 
 EXAMPLE = KineticsCosts(

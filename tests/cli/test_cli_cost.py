@@ -147,7 +147,7 @@ def test_a_table_priced_by_kinetics_is_sound_and_holds_its_assumptions(run, fit:
         "at 150 to 600 FLOPs a byte",
         "additive",
         "large is Qwen3-8B, small is Qwen3-0.6B",
-        "as many tokens as it had on average",
+        "samples have their mean tokens of the log",
         "seconds",
     ):
         assert words in said, words
