@@ -1,0 +1,83 @@
+"""describe, fit and predict on measured runtimes, by the command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def profile(tmp_path: Path) -> Path:
+    path = tmp_path / "runtimes.csv"
+    lines = ["model,num_input_tokens,num_output_tokens,runtime_s"]
+    for name, beta in (("anthropic-52B", 0.0537), ("davinci", 0.0814)):
+        for p in (1, 16, 64, 256, 512, 1024):
+            for o in (1, 2, 4, 8, 16, 32, 64):
+                lines.append(f"{name},{p},{o},{beta * (o + p / 500) + 0.001 * (p * o % 3):.3f}")
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_from_the_log_to_a_prediction(run, profile: Path, tmp_path: Path):
+    described = run("describe", profile)
+    assert described.exit_code == 0
+    assert (
+        f"scaling fit {profile} --law idealized-runtime --by model -o fit.json" in described.stdout
+    )
+    fit = tmp_path / "fit.json"
+    done = run("fit", profile, "--law", "idealized-runtime", "--by", "model", "-o", fit)
+    assert done.exit_code == 0, done.output
+    for word in ("84 runtimes in 2 group(s)", "anthropic-52B", "beta", "prompt(p)", "R²"):
+        assert word in done.stdout
+    assert f"scaling predict {fit} --at input_tokens=512,output_tokens=1,64" in done.stdout
+    document = json.loads(fit.read_text())
+    slopes = [round(g["params"]["beta"]["estimate"], 3) for g in document["groups"]]
+    assert slopes == [0.054, 0.081]
+    asked = run("predict", fit, "--at", "input_tokens=512,output_tokens=1,64")
+    assert asked.exit_code == 0, asked.output
+    assert asked.stdout.count("512") == 4
+    assert "intervals are of it" in asked.stdout
+    page = tmp_path / "page.html"
+    assert run("report", fit, "-o", page).exit_code == 0
+    assert "idealized-runtime" in page.read_text()
+
+
+def test_what_cannot_be_done_with_runtimes(run, profile: Path, tmp_path: Path):
+    refused = run("fit", profile, "--law", "beta-binomial")
+    assert refused.exit_code == 2
+    assert "idealized-runtime" in refused.stderr
+    assert run("fit", profile, "--law", "idealized-runtime", "--interval", "profile").exit_code == 2
+    fit = tmp_path / "fit.json"
+    run("fit", profile, "--law", "idealized-runtime", "--interval", "none", "-o", fit)
+    assert run("predict", fit, "--target", 3).exit_code == 2
+    assert run("allocate", fit, "--budget", 3, "--unit", "samples").exit_code == 2
+
+
+def test_a_profile_without_slopes_leaves_with_three(run, tmp_path: Path):
+    path = tmp_path / "flat.csv"
+    path.write_text("input_tokens,output_tokens,latency_ms\n16,8,100\n32,8,120\n64,8,150\n")
+    done = run("fit", path, "--law", "idealized-runtime", "--json")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["groups"][0]["status"] == "not-identified"
+    assert "two output lengths" in done.stderr
+    assert "More problems" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("at", "said"),
+    [
+        ("512", "give it as"),
+        ("input_tokens=1,input_tokens=2", "given twice"),
+        ("input_tokens=1,two", "not a number"),
+        ("input_tokens=1,2,output_tokens=1,2,3", "as many values"),
+        ("input_tokens=5", "output_tokens"),
+    ],
+)
+def test_settings_that_cannot_be_read(run, profile: Path, tmp_path: Path, at, said):
+    fit = tmp_path / "fit.json"
+    run("fit", profile, "--law", "idealized-runtime", "--interval", "none", "-o", fit)
+    done = run("predict", fit, "--at", at)
+    assert done.exit_code == 2
+    assert said in done.stderr
