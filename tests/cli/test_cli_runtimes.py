@@ -13,9 +13,11 @@ def profile(tmp_path: Path) -> Path:
     path = tmp_path / "runtimes.csv"
     lines = ["model,num_input_tokens,num_output_tokens,runtime_s"]
     for name, beta in (("anthropic-52B", 0.0537), ("davinci", 0.0814)):
-        for p in (1, 16, 64, 256, 512, 1024):
-            for o in (1, 2, 4, 8, 16, 32, 64):
-                lines.append(f"{name},{p},{o},{beta * (o + p / 500) + 0.001 * (p * o % 3):.3f}")
+        lines += [
+            f"{name},{p},{o},{beta * (o + p / 500) + 0.001 * (p * o % 3):.3f}"
+            for p in (1, 16, 64, 256, 512, 1024)
+            for o in (1, 2, 4, 8, 16, 32, 64)
+        ]
     path.write_text("\n".join(lines) + "\n")
     return path
 
