@@ -84,6 +84,7 @@ def _at(law: Law) -> str:
         "bytes": "1e12",
         "weight_bytes": "1e10",
         "kv_bytes": "1e11",
+        "steps": "1",
     }
     return ",".join(f"{i.column}={known[i.column]}" for i in law.inputs)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property
@@ -11,19 +10,12 @@ from typing import Any
 import numpy as np
 
 from scaling.core.law import FloatArray, Law, Param
+from scaling.core.prompt_times import BETA, OVERHEAD, PROMPT, prompt_name, prompt_shares
 from scaling.core.support import POSITIVE
 from scaling.errors import UsageError
 
-BETA, OVERHEAD = "beta", "overhead"
 INTERPOLATED = "additive"
 """The objective whose prompt times are joined by straight lines instead of scaled from above."""
-
-_PROMPT = re.compile(r"prompt\((\d+(?:\.\d+)?)\)")
-
-
-def prompt_name(length: float) -> str:
-    """`prompt(512)`: the parameter of one profiled prompt length."""
-    return f"prompt({length:.15g})"
 
 
 class Profiled(Law):
@@ -43,7 +35,7 @@ class Profiled(Law):
         Raises:
             UsageError: for a name that is none of its parameters, or none of a prompt length.
         """
-        lengths = sorted(float(m[1]) for m in map(_PROMPT.fullmatch, names) if m)
+        lengths = sorted(float(m[1]) for m in map(PROMPT.fullmatch, names) if m)
         known = [BETA, *([OVERHEAD] if OVERHEAD in names else []), *map(prompt_name, lengths)]
         if sorted(known) != sorted(names) or not lengths or lengths[0] <= 0:
             msg = (
@@ -58,27 +50,12 @@ class Profiled(Law):
     @property
     def lengths(self) -> FloatArray:
         """Profiled prompt lengths, increasing."""
-        return np.array([float(m[1]) for m in map(_PROMPT.fullmatch, self.names) if m])
+        return np.array([float(m[1]) for m in map(PROMPT.fullmatch, self.names) if m])
 
     def design(self, p: Any, o: Any, xp: Any = np) -> list[Any]:
         """What each parameter is multiplied with; `xp` is NumPy or JAX's."""
-        lengths = xp.asarray(self.lengths)
         p, o = xp.broadcast_arrays(xp.asarray(p, dtype=float), xp.asarray(o, dtype=float))
-        last = len(self.lengths) - 1
-        above = xp.clip(xp.searchsorted(lengths, p, side="left"), 0, last)
-        if self.interpolated:
-            below = xp.maximum(above - 1, 0)
-            gap = lengths[above] - lengths[below]
-            share = xp.where(gap > 0, (p - lengths[below]) / xp.where(gap > 0, gap, 1.0), 1.0)
-            beyond = p > lengths[-1]
-            upper = xp.where(beyond, p / lengths[-1], xp.where(p < lengths[0], 1.0, share))
-            lower = xp.where(beyond, 0.0, 1.0 - upper)
-            each = [
-                upper * (above == i) + lower * (below == i) * (above != i) for i in range(last + 1)
-            ]
-        else:
-            scaled = p / lengths[above]
-            each = [scaled * (above == i) for i in range(last + 1)]
+        each = prompt_shares(self.lengths, p, interpolated=self.interpolated, xp=xp)
         ones = [xp.ones_like(p)] * (OVERHEAD in self.names)
         return [xp.maximum(o - 1.0, 0.0), *ones, *each]
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from scaling.costs.kv_reads import reads
 from scaling.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,11 +30,13 @@ class Work:
         flops: arithmetic.
         weight_bytes: weights read, once for all sequences of a step.
         kv_bytes: KV cache read, and written in prefill.
+        steps: forward passes, one after the other.
     """
 
     flops: FloatArray
     weight_bytes: FloatArray
     kv_bytes: FloatArray
+    steps: FloatArray
 
     @property
     def bytes(self) -> FloatArray:
@@ -45,6 +48,7 @@ class Work:
             self.flops + other.flops,
             self.weight_bytes + other.weight_bytes,
             self.kv_bytes + other.kv_bytes,
+            self.steps + other.steps,
         )
 
 
@@ -101,7 +105,26 @@ def decode(
     state = 2.0 * n * model.state_elements  # read and written
     cached = model.layer_kv_elements * seen * _copies(model, tp) + state
     weights = n * precision.weight * model.read_parameters(b)
-    return Work(flops / tp, weights / tp, b * precision.kv * cached / tp)
+    return Work(flops / tp, weights / tp, b * precision.kv * cached / tp, n)
+
+
+def attention(
+    model: ModelConfig,
+    *,
+    batch: ArrayLike,
+    context: ArrayLike,
+    steps: ArrayLike = 1,
+    tensor_parallel: ArrayLike = 1,
+    precision: Precision = BF16,
+) -> Work:
+    """The part of `decode` that is attention to the cache; arguments as there."""
+    b, c, n, tp = _checked(
+        batch=batch, context=context, steps=steps, tensor_parallel=tensor_parallel
+    )
+    seen = _attended(model, c, n)
+    moved = b * precision.kv * model.layer_kv_elements * seen * _copies(model, tp)
+    flops = b * model.layer_attention_flops * seen
+    return Work(flops / tp, np.zeros(b.shape), moved / tp, n)
 
 
 def prefill(
@@ -126,7 +149,8 @@ def prefill(
     flops = b * (each + pairs + 2.0 * model.lm_head * (p > 0))
     written = model.kv_elements * p * _copies(model, tp) + model.state_elements
     weights = precision.weight * model.read_parameters(b * p)
-    return Work(flops / tp, weights / tp, b * precision.kv * written * (p > 0) / tp)
+    moved = b * precision.kv * written * (p > 0)
+    return Work(flops / tp, weights / tp, moved / tp, np.ones_like(p))
 
 
 def request(
@@ -153,13 +177,9 @@ def request(
 
 def _attended(model: ModelConfig, first: FloatArray, steps: FloatArray) -> FloatArray:
     """Sum over layers and steps of the tokens attended to: first, first + 1, ..., each at most the window."""
-    total = np.zeros(np.broadcast_shapes(first.shape, steps.shape))
+    total = np.zeros(first.shape)
     for layers, window in model.spans:
-        growing = steps if window is None else np.clip(window - first + 1, 0, steps)
-        part = growing * first + growing * (growing - 1) / 2
-        if window is not None:
-            part = part + (steps - growing) * window
-        total = total + layers * part
+        total = total + layers * reads(first - 1, steps, window, 1.0)
     return total
 
 

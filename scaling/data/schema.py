@@ -92,7 +92,7 @@ MILLISECONDS = "runtime_ms"
 
 SIZES = ("input_tokens", "output_tokens", "batch", "context", "tp")
 """Sizes of what a runtime row measured."""
-WORK = ("flops", "bytes", "weight_bytes", "kv_bytes")
+WORK = ("flops", "bytes", "weight_bytes", "kv_bytes", "steps")
 """Work that a runtime row states itself."""
 
 MEANING = {

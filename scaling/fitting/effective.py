@@ -95,7 +95,9 @@ def effective_intensity(arithmetic: Rate, bandwidth: Rate) -> float:
 
 def _rate(work: FloatArray, t: FloatArray, kept: NDArray[np.bool_], rule: str) -> Rate:
     if not kept.any():
-        raise NotUsableError(f"none of {len(t)} kernels {rule}. Time larger ones, or lower `least`.")
+        raise NotUsableError(
+            f"none of {len(t)} kernels {rule}. Time larger ones, or lower `least`."
+        )
     rates = np.sort(work[kept] / t[kept])
     return Rate(float(np.median(rates)), float(rates[-1]), _median_interval(rates), len(rates))
 

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from scaling.core.caution import Caution
 from scaling.core.law import Law
-from scaling.core.profiled import BETA, INTERPOLATED, OVERHEAD, Profiled, prompt_name
+from scaling.core.profiled import INTERPOLATED, Profiled
+from scaling.core.prompt_times import BETA, OVERHEAD, prompt_name
 from scaling.data.evidence import Runtimes
 from scaling.errors import InputError, UsageError
 from scaling.fitting import idealized, linear_cost, work_columns
@@ -25,7 +26,7 @@ _EXACT = 1e-9  # relative errors below this are rounding
 _MOST_LOST = 0.02  # share of replicates that may run off and leave the others usable
 
 _ORDER = {"component-cost": (0, 2, 3, 1), "kinetics-cost": (0, 1)}
-"""Columns of the linear laws in the order in which they claim what they share: t0, K, F, then W."""
+"""Columns of the linear laws in the order in which they claim what they share: steps, K, F, then W."""
 
 
 def fit_runtimes(plan: Plan, evidence: Runtimes) -> GroupFit:
@@ -170,7 +171,7 @@ def _of_work(plan: Plan, evidence: Runtimes) -> GroupFit:
     t = evidence.seconds
     columns = [inputs[c] for c in wanted]
     kinetics = law.name == "kinetics-cost"
-    design = np.column_stack(columns if kinetics else [np.ones_like(t), *columns])
+    design = np.column_stack(columns)
     cautions: list[Caution] = []
     if computed:
         text = (

@@ -24,8 +24,10 @@ _SIZES = (
 def stated(
     wanted: tuple[str, ...], inputs: Mapping[str, FloatArray]
 ) -> dict[str, FloatArray] | None:
-    """The wanted work columns that a log states itself, `bytes` also as the sum of its parts."""
+    """The wanted work columns that a log states itself; `bytes` is also the sum of its parts, `steps` one."""
     known = dict(inputs)
+    if known:
+        known.setdefault("steps", np.ones_like(next(iter(known.values()))))
     if "bytes" not in known and {"weight_bytes", "kv_bytes"} <= set(known):
         known["bytes"] = known["weight_bytes"] + known["kv_bytes"]
     return {c: known[c] for c in wanted} if set(wanted) <= set(known) else None

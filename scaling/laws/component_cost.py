@@ -1,24 +1,24 @@
-"""Runtime as a sum of what a step takes besides its work, weight reads, KV reads and arithmetic."""
+"""Runtime as a sum of what steps take besides their work, weight reads, KV reads and arithmetic."""
 
 from __future__ import annotations
 
 from scaling.core.law import Derived, Law, Param, Reference
-from scaling.core.runtime import FLOPS, KV_BYTES, SECONDS, WEIGHT_BYTES
+from scaling.core.runtime import FLOPS, KV_BYTES, SECONDS, STEPS, WEIGHT_BYTES
 from scaling.core.support import POSITIVE
 
-W, K, F = WEIGHT_BYTES, KV_BYTES, FLOPS
-t0 = Param("t0", POSITIVE, "seconds of a row besides its work", (1e-4, 1e-2), unit="s")
+n, W, K, F = STEPS, WEIGHT_BYTES, KV_BYTES, FLOPS
+t0 = Param("t0", POSITIVE, "seconds of a step besides its work", (1e-4, 1e-2), unit="s")
 w = Param("w", POSITIVE, "seconds of reading one byte of weights", (2e-13, 2e-12), unit="s/byte")
 k = Param("k", POSITIVE, "seconds of reading one byte of KV cache", (2e-13, 2e-12), unit="s/byte")
 f = Param("f", POSITIVE, "seconds of one FLOP", (1e-15, 1e-14), unit="s/FLOP")
 
 LAW = Law(
     name="component-cost",
-    meaning="seconds of some work: a constant, weight reads, KV reads and arithmetic, each at its rate",
-    inputs=(W, K, F),
+    meaning="seconds of some work: steps, weight reads, KV reads and arithmetic, each at its rate",
+    inputs=(n, W, K, F),
     params=(t0, w, k, f),
     output=SECONDS,
-    expression=t0.sym + w.sym * W.sym + k.sym * K.sym + f.sym * F.sym,
+    expression=t0.sym * n.sym + w.sym * W.sym + k.sym * K.sym + f.sym * F.sym,
     objectives=("relative",),
     guess={},
     claims=("increasing",),

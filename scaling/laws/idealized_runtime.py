@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from scaling.core.law import Reference
-from scaling.core.profiled import BETA, Profiled, param, prompt_name
+from scaling.core.profiled import Profiled, param
+from scaling.core.prompt_times import BETA, prompt_name
 from scaling.core.runtime import GENERATED_TOKENS, PROMPT_TOKENS, SECONDS
 
 p, o = PROMPT_TOKENS, GENERATED_TOKENS
