@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.cli import constraints as _constraints
-from scaling.cli import cost_options, frontiers, options, show
+from scaling.cli import cost_options, frontiers, options, serving_costs, show
 from scaling.cli.allocated import report
 from scaling.cli.frame import Command
 from scaling.errors import InputError, UsageError
@@ -38,6 +38,9 @@ def _cost_options(command: Any) -> Any:
             ("--hardware", "NAME", "Accelerator: seconds and joules become resources."),
             ("--kv-budget", "N|model=N,...", "Cached tokens that a step reads at most."),
             ("--block", "N|model=N,...", "Fill the KV budget by scoring blocks of N tokens."),
+            ("--batch", "N|model=N,...", "Roofline: sequences that are decoded together."),
+            ("--runtimes", "FILE", "Idealized runtime: a fit of it, or HELM's runtimes."),
+            ("--accelerators", "N|model=N,...", "Idealized runtime: how many serve a request."),
         )
     ):
         command = click.option(flag, metavar=metavar, help=text)(command)
@@ -100,8 +103,9 @@ def _cost_options(command: Any) -> Any:
 @click.option(
     "--cost",
     "cost",
-    type=click.Choice(["kinetics"]),
-    help="Price samples by the shape of the model: FLOPs, bytes and eFLOPs become resources.",
+    type=click.Choice(["kinetics", "roofline", "idealized-runtime"]),
+    help="Price samples by the shape of the model (FLOPs, bytes and eFLOPs become resources), by its "
+    "roofline at a batch, or by profiled runtimes (seconds become one).",
 )
 @_cost_options
 @cost_options.pricing
@@ -357,7 +361,8 @@ def _costs(*, prompt_once: bool, prefill_each: bool, **given: Any) -> SampleCost
 
     settings = {name: given.pop(name) for name in cost_options.SETTINGS}
     cost, shapes, hardware = (given.pop(name) for name in ("cost", "model_config", "hardware"))
-    _refuse_without_kinetics(cost)
+    runtimes = given.pop("runtimes")
+    serving_costs.refuse_foreign(cost)
     if not (prompt_once or prefill_each or cost) and all(v is None for v in given.values()):
         return None
     read: dict[str, Any] = {}
@@ -370,22 +375,21 @@ def _costs(*, prompt_once: bool, prefill_each: bool, **given: Any) -> SampleCost
             read[name] = {m: options.finite(x, f"{flag} {m}") for m, x in models.items()}
         else:
             read[name] = options.finite(text, flag)
+    if cost == "idealized-runtime":
+        price = settings["price_per_hour"]
+        return serving_costs.idealized(runtimes, price, read, prompt_once=prompt_once)
     if cost:
         definition = cost_options.definitions(
             shapes, hardware, prefill="each" if prefill_each else "once", **settings
         )
+        if cost == "roofline":
+            return serving_costs.roofline(
+                definition, read, prompt_once=prompt_once, prefill_each=prefill_each
+            )
         return cost_options.kinetics(definition, read, prompt_once=prompt_once)
     if prefill_each or read.keys() & set(_SHAPE):
         return FlopsCosts(**read, prompt_once=prompt_once, prefill_once=not prefill_each)
     return SampleCosts(**read, prompt_once=prompt_once)
-
-
-def _refuse_without_kinetics(cost: str | None) -> None:
-    """Refuse the options of `--cost kinetics` where it is not asked for."""
-    given = options.given()
-    for name in ("model_config", "hardware", "kv_budget", "block", *cost_options.SETTINGS):
-        if cost is None and name in given:
-            raise UsageError(f"{given[name][0]} belongs to a cost model. Add --cost kinetics.")
 
 
 def _weights(path: str) -> list[dict[str, str]]:

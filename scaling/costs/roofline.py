@@ -18,7 +18,7 @@ from numpy.typing import ArrayLike, NDArray
 from scaling.costs import work
 from scaling.costs.capacity import USABLE
 from scaling.costs.collectives import tensor_parallel_seconds
-from scaling.costs.kinetics import _two_lengths
+from scaling.costs.kinetics import two_lengths
 from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts
 from scaling.errors import InfeasibleError, UsageError
 
@@ -385,7 +385,7 @@ class RooflineCosts(SampleCosts):
             "precision": serving.precision,
         }
         read = work.prefill(serving.model, batch=b, tokens=P, **shared)
-        lengths, share = _two_lengths(max(D - 1, 0.0), sd)
+        lengths, share = two_lengths(max(D - 1, 0.0), sd)
         made = work.decode(serving.model, batch=b, context=P + 1, steps=lengths, **shared)
         parts = {
             "seconds": (

@@ -83,3 +83,63 @@ def test_settings_that_cannot_be_read(run, profile: Path, tmp_path: Path, at, sa
     done = run("predict", fit, "--at", at)
     assert done.exit_code == 2
     assert said in done.stderr
+
+
+def allocate(run, counts: Path, *more):
+    log = ("allocate", counts, "--values", "plugin", "--budget", 50, "--unit", "seconds")
+    return run(*log, *more, "--json")
+
+
+def test_budgets_in_profiled_seconds(run, profile: Path, counts: Path, tmp_path: Path):
+    fit = tmp_path / "runtimes.json"
+    text = profile.read_text().replace("anthropic-52B", "small").replace("davinci", "large")
+    profile.write_text(text)
+    run("fit", profile, "--law", "idealized-runtime", "-o", fit)
+    asked = ("--cost", "idealized-runtime", "--runtimes", fit, "--input-tokens", 512)
+    done = allocate(run, counts, *asked, "--accelerators", 8, "--price-per-hour", 4.096)
+    assert done.exit_code == 0, done.output
+    record = json.loads(done.stdout)
+    text = json.dumps(record)
+    assert '"idealized-runtime"' in text
+    assert '"rule": "published"' in text
+    missing = allocate(run, counts, "--cost", "idealized-runtime", "--input-tokens", 512)
+    assert missing.exit_code == 2
+    assert "--runtimes" in missing.stderr
+
+
+def test_budgets_in_roofline_seconds(run, counts: Path):
+    asked = ("--cost", "roofline", "--model-config", "Qwen3-8B", "--hardware", "h100_sxm")
+    done = allocate(run, counts, *asked, "--batch", 32, "--input-tokens", 200)
+    assert done.exit_code == 0, done.output
+    assert '"roofline"' in done.stdout
+    assert allocate(run, counts, *asked, "--input-tokens", 200).exit_code == 2
+    full = allocate(run, counts, *asked, "--batch", 100_000, "--input-tokens", 2000)
+    assert full.exit_code == 4
+    assert "Lower --batch" in full.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--batch", 3), "Add --cost roofline"),
+        (("--cost", "roofline", "--kv-budget", 9), "belongs to another cost model"),
+        (("--cost", "kinetics", "--accelerators", 9), "Add --cost idealized-runtime"),
+        (("--cost", "roofline", "--layers", 9, "--model-config", "Qwen3-8B"), "--layers"),
+        (("--cost", "roofline", "--model-config", "Qwen3-8B"), "--hardware"),
+        (("--cost", "idealized-runtime", "--runtimes", "nowhere.json"), "nowhere.json"),
+    ],
+)
+def test_cost_options_that_do_not_go_together(run, counts: Path, options, said):
+    done = allocate(run, counts, *options)
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_a_fit_of_another_law_is_no_profile(run, counts: Path, tmp_path: Path):
+    fit = tmp_path / "fit.json"
+    run("fit", counts, "--law", "beta-binomial", "--interval", "none", "-o", fit)
+    done = allocate(
+        run, counts, "--cost", "idealized-runtime", "--runtimes", fit, "--input-tokens", 9
+    )
+    assert done.exit_code == 2
+    assert "is a fit of beta-binomial" in done.stderr
