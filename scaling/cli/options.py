@@ -167,7 +167,9 @@ def settings(values: Sequence[str], flag: str) -> dict[str, list[float]]:
                     raise UsageError(f"{flag} {text}: {problem}; give {flag} samples=1,10,100.")
                 found[name] = []
             elif not name:
-                raise UsageError(f"{flag} {text}: give it as samples=1,10,100.")
+                raise UsageError(
+                    f"{flag} {text}: give it as column=value, such as samples=1,10,100."
+                )
             found[name].append(finite(value if equals else part, f"{flag} {name}"))
     return found
 
