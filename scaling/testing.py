@@ -1,12 +1,13 @@
-"""Contract checks that every law and every closed form must pass, usable on your own.
+"""Contract checks that laws, closed forms and cost options must pass, usable on your own.
 
-    from scaling.testing import check_allocator, check_law
+    from scaling.testing import check_allocator, check_cost, check_law
     check_law(my_law)
     check_allocator(my_closed_form)
+    check_cost(my_costs)
 
-Each check is a function of a law and a random generator, or of a closed form; it raises
-`AssertionError` saying what failed. `LAW_CHECKS` and `ALLOCATOR_CHECKS` list them, for a test that is
-parametrised over members and checks.
+Each check is a function of a law and a random generator, of a closed form, or of a cost option; it
+raises `AssertionError` saying what failed. `LAW_CHECKS`, `ALLOCATOR_CHECKS` and `COST_CHECKS` list
+them, for a test that is parametrised over members and checks.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ from numpy.typing import NDArray
 from scaling.allocators import allocate
 from scaling.allocators.closed_forms import ClosedForm, Optimum
 from scaling.core.law import Law
-from scaling.data.evidence import Counts, Points
+from scaling.costs.per_sample import SampleCosts
+from scaling.curves import RESOURCES
+from scaling.data.evidence import Counts, Evidence, Points, Runtimes
 
 FloatArray = NDArray[np.float64]
 Check = Callable[[Law, np.random.Generator], None]
@@ -165,6 +168,7 @@ def fit_recovers(law: Law, rng: np.random.Generator) -> None:
     evidence = _simulated(law, theta, rng)
     sweep: Any = SimpleNamespace(
         groups=lambda *_, **__: (evidence,),
+        runtimes=lambda *_, **__: (evidence,),
         provenance={"sha256": "0" * 64, "format": "simulated", "rows": 1},
     )
     for name in law.objectives:
@@ -172,6 +176,13 @@ def fit_recovers(law: Law, rng: np.random.Generator) -> None:
         result = fit(sweep, law.name, objective=name, level=0.9999, replicates=400)
         (group,) = result.groups
         assert group.status == "ok", f"objective {name}: {group.why_not()}"
+        assert FitResult.from_json(result.to_json()).to_json() == result.to_json()
+        if isinstance(evidence, Runtimes):  # its parameters may be those of the log
+            own = law.fitted(tuple(group.params), name)
+            np.testing.assert_allclose(
+                own.value(group.theta, evidence.inputs), evidence.seconds, rtol=1e-5
+            )
+            continue
         for p, truth in zip(law.params, theta, strict=True):
             found = group.params[p.symbol]
             assert found.estimate is not None
@@ -184,10 +195,15 @@ def fit_recovers(law: Law, rng: np.random.Generator) -> None:
                 assert low <= truth <= high, (
                     f"objective {name}: {p.symbol} = {truth} is not in [{low}, {high}]"
                 )
-        assert FitResult.from_json(result.to_json()).to_json() == result.to_json()
 
 
-def _simulated(law: Law, theta: FloatArray, rng: np.random.Generator) -> Counts | Points:
+def _simulated(law: Law, theta: FloatArray, rng: np.random.Generator) -> Evidence:
+    if law.timed:
+        axes = [np.unique(np.round(np.geomspace(*i.grid, 6))) for i in law.inputs]
+        mesh = [m.ravel() for m in np.meshgrid(*axes)]
+        inputs = dict(zip((i.column for i in law.inputs), mesh, strict=True))
+        seconds = law.value(theta, inputs)
+        return Runtimes({}, inputs, seconds, np.full(len(seconds), ""))
     if law.rates is None:
         inputs = {i.column: np.unique(np.round(np.geomspace(*i.grid, POINTS))) for i in law.inputs}
         return Points(by={}, inputs=inputs, value=law.value(theta, inputs))
@@ -323,3 +339,74 @@ def check_allocator(form: ClosedForm) -> None:
     """
     for check in ALLOCATOR_CHECKS:
         check(form)
+
+
+# --- cost options ------------------------------------------------------------------------------
+
+CostCheck = Callable[[SampleCosts], None]
+
+_LOGGED = {"tokens": 800.0, "seconds": 3.0}
+"""What a log may know of a sample."""
+
+
+def costs_are_resources(costs: SampleCosts) -> None:
+    """Finite amounts, zero or more, of resources that menus know; every sample is one sample."""
+    for measured in ({}, _LOGGED):
+        cost = costs.of(None, measured)
+        assert cost.per_sample.get("samples") == 1.0, "a sample must cost one sample"
+        for resource, amount in (*cost.fixed.items(), *cost.per_sample.items()):
+            assert resource in RESOURCES, f"{resource!r} is no resource"
+            assert math.isfinite(amount), f"{resource} is {amount}"
+            assert amount >= 0, f"{resource} is {amount}"
+        unpriced = set(cost.fixed) - set(cost.per_sample)
+        assert not unpriced, f"{unpriced} cost a query and no sample, so that no menu shows them"
+
+
+def samples_cost_their_number(costs: SampleCosts) -> None:
+    """`fixed + per_sample N`: more samples cost more, and together no more than each alone."""
+    N = np.arange(1, 65)
+    cost = costs.of(None, _LOGGED)
+    for resource, amount in cost.at(N).items():
+        assert amount.shape == N.shape, f"{resource} has shape {amount.shape}"
+        assert (np.diff(amount) >= 0).all(), f"more samples cost less in {resource}"
+        assert (amount <= N * amount[0] * (1 + 1e-12)).all(), (
+            f"{resource}: samples together cost more than each alone"
+        )
+
+
+def more_tokens_cost_more(costs: SampleCosts) -> None:
+    """Where a log knows the tokens, longer samples cost no less."""
+    few, many = (costs.of(None, {"tokens": t}).per_sample for t in (500.0, 1_000.0))
+    for resource, amount in few.items():
+        assert many[resource] >= amount, f"more tokens cost less in {resource}"
+
+
+def costs_are_recorded(costs: SampleCosts) -> None:
+    """The record is JSON without NaN or Infinity and has a name; prices say where they come from."""
+    record = json.loads(json.dumps(costs.cost_model, allow_nan=False))
+    assert record == costs.cost_model, "the record changes on its way through JSON"
+    assert record.get("name"), "the record does not name the cost option"
+    prices = costs.prices
+    if prices is not None:
+        assert {"source", "version", "as_of", "currency"} <= set(prices), "prices lack their source"
+        json.dumps(prices, allow_nan=False)
+    if "usd" in costs.of(None, {}).per_sample:
+        assert prices is not None, "dollars without a source"
+
+
+COST_CHECKS: tuple[CostCheck, ...] = (
+    costs_are_resources,
+    samples_cost_their_number,
+    more_tokens_cost_more,
+    costs_are_recorded,
+)
+
+
+def check_cost(costs: SampleCosts) -> None:
+    """Run every check on a cost option whose numbers are all given.
+
+    Raises:
+        AssertionError: saying what failed.
+    """
+    for check in COST_CHECKS:
+        check(costs)

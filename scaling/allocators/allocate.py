@@ -14,6 +14,7 @@ from scaling.allocators.allocation import Allocation
 from scaling.allocators.limit import SHARE, VALUE, Limit
 from scaling.allocators.problem import Answer, Problem
 from scaling.allocators.risk import CHEAP, Risk, Scenarios, regret, scenarios
+from scaling.allocators.sensitivity import with_sensitivity
 from scaling.costs.per_sample import FLAGS
 from scaling.curves import (
     FloatArray,
@@ -181,6 +182,7 @@ def allocate(
         if hasattr(one, "intervals") and until_accepted is None:  # they are those of coverage
             ladder = one.intervals(ladder)
     allocation = replace(allocation, menu=menu)
+    ladder = with_sensitivity(ladder, allocation)
     return replace(
         allocation,
         ladder=ladder,

@@ -23,6 +23,7 @@ from scaling.cli.frame import Group
         "backtest",
         "plan",
         "ask",
+        "cost",
         "allocate",
         "table",
         "report",

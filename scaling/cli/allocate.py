@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scaling.cli import constraints as _constraints
-from scaling.cli import frontiers, options, show
+from scaling.cli import cost_options, frontiers, options, serving_costs, show
 from scaling.cli.allocated import report
 from scaling.cli.frame import Command
 from scaling.errors import InputError, UsageError
@@ -34,6 +34,13 @@ def _cost_options(command: Any) -> Any:
             ("--layers", "N|model=N,...", "Transformer layers, for FLOPs."),
             ("--width", "N|model=N,...", "Model dimension, for FLOPs."),
             ("--tokens-sd", "X|model=X,...", "Spread of a sample's tokens, for FLOPs."),
+            ("--model-config", "M|model=M,...", "Shape: a catalogue name or a config.json."),
+            ("--hardware", "NAME", "Accelerator: seconds and joules become resources."),
+            ("--kv-budget", "N|model=N,...", "Cached tokens that a step reads at most."),
+            ("--block", "N|model=N,...", "Fill the KV budget by scoring blocks of N tokens."),
+            ("--batch", "N|model=N,...", "Roofline: sequences that are decoded together."),
+            ("--runtimes", "FILE", "Idealized runtime: a fit of it, or HELM's runtimes."),
+            ("--accelerators", "N|model=N,...", "Idealized runtime: how many serve a request."),
         )
     ):
         command = click.option(flag, metavar=metavar, help=text)(command)
@@ -93,7 +100,15 @@ def _cost_options(command: Any) -> Any:
 @click.option("--allow-skip", is_flag=True, help="Doing nothing is on offer.")
 @click.option("--split", is_flag=True, help="Divide one class between two actions.")
 @click.option("--extrapolate", is_flag=True, help="Offer more samples than were ever logged.")
+@click.option(
+    "--cost",
+    "cost",
+    type=click.Choice(["kinetics", "roofline", "idealized-runtime"]),
+    help="Price samples by the shape of the model (FLOPs, bytes and eFLOPs become resources), by its "
+    "roofline at a batch, or by profiled runtimes (seconds become one).",
+)
 @_cost_options
+@cost_options.pricing
 @click.option("--prompt-once", is_flag=True, help="The prompt is billed once a query.")
 @click.option("--prefill-each", is_flag=True, help="FLOPs: the prompt is processed once a sample.")
 @click.option(
@@ -193,6 +208,8 @@ def command(
     scaling allocate counts.csv --values plugin --class problem --budget 16 --unit samples
     scaling allocate fit.json --budget 5e14 --unit flops --parameters 8e9 --layers 32 --width 4096 \
         --input-tokens 300
+    scaling allocate fit.json --budget 1e16 --unit eflops --cost kinetics --input-tokens 300 \
+        --model-config small=Qwen3-4B,large=Qwen3-32B --hardware h100_sxm
 
     INPUT is a fit document, a file of menu rows, a log, or - for standard input, told apart by
     content; several are merged. --budget X --unit U is short for --limit U:average=X. Exit code 4 where even the
@@ -338,11 +355,15 @@ def _accepts(text: str) -> tuple[float, float]:
 _SHAPE = ("parameters", "layers", "width", "tokens_sd")
 
 
-def _costs(*, prompt_once: bool, prefill_each: bool, **given: str | None) -> SampleCosts | None:
+def _costs(*, prompt_once: bool, prefill_each: bool, **given: Any) -> SampleCosts | None:
     """The cost options, or None where none is given."""
     from scaling.costs import FlopsCosts, SampleCosts
 
-    if not (prompt_once or prefill_each) and all(text is None for text in given.values()):
+    settings = {name: given.pop(name) for name in cost_options.SETTINGS}
+    cost, shapes, hardware = (given.pop(name) for name in ("cost", "model_config", "hardware"))
+    runtimes = given.pop("runtimes")
+    serving_costs.refuse_foreign(cost)
+    if not (prompt_once or prefill_each or cost) and all(v is None for v in given.values()):
         return None
     read: dict[str, Any] = {}
     for name, text in given.items():
@@ -354,6 +375,18 @@ def _costs(*, prompt_once: bool, prefill_each: bool, **given: str | None) -> Sam
             read[name] = {m: options.finite(x, f"{flag} {m}") for m, x in models.items()}
         else:
             read[name] = options.finite(text, flag)
+    if cost == "idealized-runtime":
+        price = settings["price_per_hour"]
+        return serving_costs.idealized(runtimes, price, read, prompt_once=prompt_once)
+    if cost:
+        definition = cost_options.definitions(
+            shapes, hardware, prefill="each" if prefill_each else "once", **settings
+        )
+        if cost == "roofline":
+            return serving_costs.roofline(
+                definition, read, prompt_once=prompt_once, prefill_each=prefill_each
+            )
+        return cost_options.kinetics(definition, read, prompt_once=prompt_once)
     if prefill_each or read.keys() & set(_SHAPE):
         return FlopsCosts(**read, prompt_once=prompt_once, prefill_once=not prefill_each)
     return SampleCosts(**read, prompt_once=prompt_once)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
-from scaling.cli import show
+from scaling.cli import cost_options, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -96,6 +96,9 @@ def report(
     hopeless_line(allocation)
     for assumption in assumed(menu):
         show.line("assumed", assumption)
+    rows = (menu.provenance.get("cost_model") or {}).get("sensitivity")
+    if rows:
+        show.line("intensity", cost_options.sensitivity(rows))
     show.cautions(
         (
             *(("", c["code"], c["message"]) for c in allocation.cautions),
@@ -296,7 +299,9 @@ def assumed(menu: Menu) -> Iterator[str]:
     elif menu.estimand == "benchmark":
         yield "queries are these very problems, asked anew (the benchmark estimand)"
     cost = menu.provenance.get("cost_model")
-    if cost and set(menu.cost) != {"samples"}:
+    if cost and "models" in cost:
+        yield from cost_options.assumptions(cost)
+    elif cost and set(menu.cost) != {"samples"}:
         given = {k.replace("_", " "): v for k, v in cost.items() if k != "name"}
         named = ", ".join(f"{k} {_plainly(v)}" for k, v in given.items())
         rest = "a sample uses what it used on average in the log"

@@ -77,6 +77,7 @@ def command(
     scaling fit log.csv --law beta-binomial --by level,model
     scaling fit counts.csv --law exponentiated-power --preset brown2024 --by model
     cat counts.csv | scaling fit - --law beta-binomial --json
+    scaling fit runtimes.csv --law idealized-runtime --by model
 
     SWEEP is a file (CSV, Parquet, JSON lines; .gz too), a glob, or - for standard input; several
     are read as one. Exit code 3 where no group is usable; the document is written and says why.
@@ -123,7 +124,7 @@ def command(
         count = "no group is usable" if not result.usable else f"{len(refused)} not usable"
         raise NotUsableError(
             f"{count} of {len(result.groups)}: {refused[0].why_not()} "
-            "More problems, or more attempts at each, would help."
+            + "More problems, or more attempts at each, would help." * (not result.timed)
         )
 
 
@@ -140,6 +141,7 @@ def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
     from scaling.core.registry import law as declared
 
     law = declared(result.law)
+    timed = result.timed
     data = result.data
     groups = result.groups
     show.line("law", f"{law.name}: {law.meaning}")
@@ -148,7 +150,7 @@ def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
     show.line(
         "data",
         f"{source}: {data['rows']:,} rows ({data['format']}), sha256 {data['sha256'][:12]}; "
-        f"{sum(g.n_samples for g in groups):,} attempts in {len(groups)} group(s)",
+        f"{sum(g.n_samples for g in groups):,} {'runtimes' if timed else 'attempts'} in {len(groups)} group(s)",
     )
     spec = result.interval
     if spec.method != "none":
@@ -157,6 +159,11 @@ def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
     for name, cuts in result.bins.items():
         show.line("bins", f"{name} cut at {', '.join(show.amount(c) for c in cuts)}")
 
+    if timed:
+        from scaling.cli import runtimes
+
+        runtimes.report(result, law, path, keep)
+        return
     by = list(dict.fromkeys(name for g in groups for name in g.by))
     names = law.names
     if law.name in FORECASTERS:  # its parameters are the curve, which follows

@@ -153,6 +153,27 @@ def each_pair(values: Sequence[str], flag: str) -> dict[str, str]:
     return found
 
 
+def settings(values: Sequence[str], flag: str) -> dict[str, list[float]]:
+    """Read a repeated `a=1,10,b=5`: numbers belong to the name before them."""
+    found: dict[str, list[float]] = {}
+    for text in values:
+        name = ""
+        for part in text.split(","):
+            head, equals, value = part.partition("=")
+            if equals:
+                name = head.strip()
+                if not name or name in found:
+                    problem = f"'{name}' is given twice" if name else "a name is empty"
+                    raise UsageError(f"{flag} {text}: {problem}; give {flag} samples=1,10,100.")
+                found[name] = []
+            elif not name:
+                raise UsageError(
+                    f"{flag} {text}: give it as column=value, such as samples=1,10,100."
+                )
+            found[name].append(finite(value if equals else part, f"{flag} {name}"))
+    return found
+
+
 def finite(text: str, flag: str) -> float:
     """Read a finite number."""
     try:

@@ -52,6 +52,7 @@ def command(
     scaling predict fit.json --at samples=1,10,100
     scaling predict fit.json --at samples=64 --estimand benchmark
     scaling predict fit.json --target 0.9
+    scaling predict runtimes.json --at input_tokens=512,output_tokens=1,64
 
     FIT.json is a file that `scaling fit -o` wrote, or - for standard input. A prediction
     beyond the evidence is marked as extrapolated. Where the log's counts are known, it is the
@@ -62,10 +63,7 @@ def command(
         raise UsageError("give either --at samples=1,10,100 or --target 0.9.")
     if target is not None and estimand == "benchmark":
         raise UsageError("--target answers for the population only; leave out --estimand.")
-    inputs = {
-        name: options.numbers(values, f"--at {name}")
-        for name, values in options.each_pair(at, "--at").items()
-    }
+    inputs = options.settings(at, "--at")
     lengths = {len(values) for values in inputs.values()}
     if len(lengths - {1}) > 1:
         raise UsageError("--at: give as many values of one input as of the other, or one.")
@@ -112,8 +110,25 @@ def report(found: Prediction) -> None:
         "population": "new problems from the same population",
         "benchmark": "these problems, with new samples",
     }
+    if fit.timed:
+        show.line(
+            "estimand",
+            "the runtime that the law gives; intervals are of it, not of single requests",
+        )
+        beyond_law = "outside the sizes that were measured, intervals hold only if the law does"
+        _notes(found, beyond_law)
+        return
     for estimand in dict.fromkeys(row.estimand for row in found.rows):
         show.line("estimand", f"{estimand}: {meaning[estimand]}")
+    _notes(
+        found,
+        "extrapolated predictions go beyond the attempts in the log, and their intervals hold "
+        "only if the law does",
+    )
+
+
+def _notes(found: Prediction, beyond_law: str) -> None:
+    """Why something is missing, and who answers beyond the evidence."""
     reasons: dict[str, list[str]] = {}
     for row in found.rows:
         if row.reason:
@@ -124,11 +139,7 @@ def report(found: Prediction) -> None:
         show.line("note", f"{'; '.join(where[:3])}: {reason}")
     beyond = {row.method for row in found.rows if row.extrapolated}
     if "law" in beyond:
-        show.line(
-            "note",
-            "extrapolated predictions go beyond the attempts in the log, and their intervals hold "
-            "only if the law does",
-        )
+        show.line("note", beyond_law)
     if "forecast" in beyond:
         show.line(
             "note",

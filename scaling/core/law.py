@@ -17,7 +17,7 @@ import sympy as sp
 from numpy.typing import ArrayLike, NDArray
 from sympy.codegen.cfunctions import expm1, log1p
 
-from scaling.core.objective import Objective, objective
+from scaling.core.objective import OBJECTIVES, RUNTIMES, Objective, objective
 from scaling.core.rates import ATTEMPTS, SUCCESSES, BetaMixture, Latent
 from scaling.core.support import Support
 from scaling.core.symbolic import compile_jax, compile_numpy, log_beta_ratio, refuse_unknown
@@ -181,6 +181,18 @@ class Law:
         """Names of the parameters, in order."""
         return tuple(p.symbol for p in self.params)
 
+    def fitted(self, names: Sequence[str], objective: str) -> Law:
+        """The law with the parameters of one fit; it is another one where they depend on the data.
+
+        Raises:
+            UsageError: for names that are not those of its parameters.
+        """
+        del objective
+        if set(names) != set(self.names):
+            msg = f"law '{self.name}' has the parameters {sorted(self.names)}, not {sorted(names)}"
+            raise UsageError(msg)
+        return self
+
     def latex(self) -> str:
         """The law as an equation in LaTeX."""
         left = rf"\mathrm{{{self.output.name}}}({', '.join(i.symbol for i in self.inputs)})"
@@ -197,6 +209,11 @@ class Law:
         return plain.replace(expm1, lambda x: sp.exp(sp.logcombine(x)) - 1).replace(
             log1p, lambda x: sp.log(1 + x)
         )
+
+    @property
+    def timed(self) -> bool:
+        """Whether it is fitted to measured runtimes, not to verdicts."""
+        return any(OBJECTIVES[name].observation is RUNTIMES for name in self.objectives)
 
     def objective(self, name: str | None = None) -> Objective:
         """The objective `name`, by default the law's first.

@@ -13,17 +13,18 @@ class Observation:
     """What a law is confronted with.
 
     Attributes:
-        name: `curve` (values of the output at settings of the inputs) or `counts` (attempts and
-            successes of each problem).
+        name: `curve` (values of the output at settings of the inputs), `counts` (attempts and
+            successes of each problem) or `runtimes` (seconds of requests or steps).
         meaning: one line.
     """
 
-    name: Literal["curve", "counts"]
+    name: Literal["curve", "counts", "runtimes"]
     meaning: str
 
 
 CURVE = Observation("curve", "values of the output at settings of the inputs")
 COUNTS = Observation("counts", "attempts n and successes c of each problem")
+RUNTIMES = Observation("runtimes", "seconds of requests or steps, with their sizes")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,23 @@ OBJECTIVES = {
             censor=5,
             prior=0.1,
         ),
+        Objective(
+            "differences",
+            RUNTIMES,
+            "sum of (T(p,o) - prompt(p) - a - beta (o - 1))^2 with prompt(p) = T(p,1): the published rule. "
+            "T is the median of its trials",
+        ),
+        Objective(
+            "denoised",
+            RUNTIMES,
+            "the same on the least of the trials, prompt(p) from the line through each p, overhead apart",
+        ),
+        Objective(
+            "additive",
+            RUNTIMES,
+            "sum of ((T(p,o) - prompt(p) - beta (o - 1)) / T)^2, prompt(p) fitted too, then made monotone",
+        ),
+        Objective("relative", RUNTIMES, "sum over rows of ((t - law) / t)^2, coefficients >= 0"),
     )
 }
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import importlib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from scaling.errors import UsageError, did_you_mean
 
@@ -47,9 +47,35 @@ def law(name: str) -> Law:
     return found
 
 
+def cost_options() -> dict[str, Any]:
+    """Cost options by file name, each as its module's `EXAMPLE`: all numbers given, to be checked."""
+    found = {}
+    for name in families()["cost models"]:
+        module = importlib.import_module(f"scaling.costs.{name.replace('-', '_')}")
+        if hasattr(module, "EXAMPLE"):
+            found[name] = module.EXAMPLE
+    return found
+
+
 FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "laws": ("laws", ()),
-    "cost models": ("costs", ()),
+    "cost models": (
+        "costs",
+        (
+            *(
+                "breakdown",
+                "capacity",
+                "collectives",
+                "composition",
+                "hardware",
+                "huggingface",
+                "kv_reads",
+                "model_config",
+            ),
+            "work",
+            "workload",
+        ),
+    ),
     "allocators": (
         "allocators",
         (
@@ -68,10 +94,12 @@ FAMILIES: dict[str, tuple[str, tuple[str, ...]]] = {
             "linear",
             "masks",
             "online_replay",
+            "policy_curves",
             "problem",
             "query_menus",
             "repair",
             "result",
+            "sensitivity",
         ),
     ),
     "closed forms": ("allocators/closed_forms", ()),

@@ -183,3 +183,8 @@ class FlopsCosts(SampleCosts):
 
 
 _SHAPE = ("parameters", "layers", "width")
+
+EXAMPLE = FlopsCosts(
+    tokens_per_sample=1_000.0, input_tokens=200.0, parameters=8e9, layers=32.0, width=4096.0
+)
+"""For the contract check."""

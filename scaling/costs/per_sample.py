@@ -180,3 +180,7 @@ _NUMBERS = ("tokens_per_sample", "usd_per_sample", "price_in", "price_out", "inp
 
 def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
+
+
+EXAMPLE = SampleCosts(tokens_per_sample=1_000.0, price_in=1.0, price_out=4.0, input_tokens=200.0)
+"""For the contract check."""

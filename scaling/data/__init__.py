@@ -1,6 +1,6 @@
 """Logs, reduced to per-problem sufficient statistics."""
 
-from scaling.data.evidence import Counts, Evidence, Points, ResourceUse
+from scaling.data.evidence import Counts, Evidence, Points, ResourceUse, Runtimes
 from scaling.data.groups import looks_success_stopped
 from scaling.data.menu_rows import read_menu
 from scaling.data.read import read
@@ -12,6 +12,7 @@ __all__ = [
     "Points",
     "Report",
     "ResourceUse",
+    "Runtimes",
     "Sweep",
     "looks_success_stopped",
     "read",

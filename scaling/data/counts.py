@@ -9,7 +9,18 @@ import numpy as np
 from scaling.data.attempts import two_clusters
 from scaling.data.checks import Check, either, empty, no_number, number, places, refuse
 from scaling.data.duck import is_plain, is_text, name
-from scaling.data.schema import IDENTITY, LONGEST_LABEL, NUMERIC, STOPPING, TEXT, USE, Layout
+from scaling.data.schema import (
+    IDENTITY,
+    LONGEST_LABEL,
+    MILLISECONDS,
+    NUMERIC,
+    SIZES,
+    STOPPING,
+    TEXT,
+    USE,
+    WORK,
+    Layout,
+)
 from scaling.data.statistics import (
     TRUTHS,
     Statistics,
@@ -90,17 +101,26 @@ def read_curve(
 def read_runtime(
     con: duckdb.DuckDBPyConnection, scan: Scan, layout: Layout
 ) -> tuple[Statistics, list[str]]:
-    """Measured runtimes, and notes for the report.
+    """Measured runtimes in seconds, and notes for the report.
 
     Raises:
         InputError: for a row that breaks a rule of runtime rows.
     """
-    measured = ("input_tokens", "output_tokens", "batch", "context", "tp", "runtime_s")
-    present = [c for c in measured if c in layout.column]
+    present = [c for c in (*SIZES, *WORK, "runtime_s", MILLISECONDS) if c in layout.column]
     checks = [_filled(layout, c) for c in present]
     for column in present:
         checks += _amount(scan, layout, column)
-    return _read(con, scan, layout, checks, (), present, grouped=False)
+        if column not in {"input_tokens", "output_tokens", "context", *WORK}:
+            checks.append(_above_zero(scan, layout, column))
+    statistics, notes = _read(con, scan, layout, checks, (), present, grouped=False)
+    numbers = dict(statistics.numbers)
+    if MILLISECONDS in numbers:
+        numbers["runtime_s"] = numbers.pop(MILLISECONDS) / 1000
+        notes.append(f"column '{layout.column[MILLISECONDS]}' holds milliseconds: divided by 1,000")
+    keys = ordered(statistics.keys)
+    codes, _ = codes_of(keys, len(statistics))
+    order = np.lexsort([*(numbers[c] for c in sorted(numbers)), codes])
+    return Statistics(keys, numbers).take(order), notes
 
 
 def added_points(scan: Scan, statistics: Statistics) -> Statistics:
@@ -139,6 +159,15 @@ def _amount(scan: Scan, layout: Layout, column: str) -> list[Check]:
     kind = scan.columns[theirs]
     broken = f"{no_number(theirs, kind)} OR coalesce({number(theirs, kind)} < 0, false)"
     return [Check(broken, {column: theirs}, _AMOUNT)]
+
+
+def _above_zero(scan: Scan, layout: Layout, column: str) -> Check:
+    theirs = layout.column[column]
+    value = number(theirs, scan.columns[theirs])
+    rule = (
+        f"{column} is above zero. Correct the row, or drop it: what failed took no time of its own."
+    )
+    return Check(f"coalesce({value} <= 0, false)", {column: theirs}, rule)
 
 
 def _part_of(scan: Scan, layout: Layout, part: str, of: str) -> list[Check]:

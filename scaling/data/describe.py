@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.data.groups import MANY_VALUES, default_by, looks_success_stopped, split_counts
+from scaling.data.groups import (
+    MANY_VALUES,
+    default_by,
+    looks_success_stopped,
+    several,
+    split_counts,
+)
 from scaling.data.schema import USE, listed
 from scaling.data.statistics import Statistics, codes_of
 
@@ -52,6 +58,15 @@ def describe(sweep: Sweep) -> dict[str, Any]:
         seconds = statistics.numbers["runtime_s"]
         document["points"] = len(statistics)
         document["runtime_s"] = {"min": float(seconds.min()), "max": float(seconds.max())}
+        document["sizes"] = {
+            column: {
+                "min": float(values.min()),
+                "max": float(values.max()),
+                "distinct": len(np.unique(values)),
+            }
+            for column, values in statistics.numbers.items()
+            if column != "runtime_s"
+        }
     document["next"] = _next(sweep, document)
     return document
 
@@ -119,7 +134,7 @@ def _next(sweep: Sweep, document: Mapping[str, Any]) -> str:
     """The command to type next, or what to look at where no law can be fitted."""
     source = shlex.join((*(sweep.opened or ("SWEEP",)), *sweep.options))
     if sweep.kind == "runtime":
-        return "no law here is fitted to runtimes"
+        return _next_of_runtimes(sweep, source)
     if document.get("problems") == 0:
         column = "correct" if sweep.kind == "attempts" else "n"
         return f"look at the column '{column}': no attempt has a verdict, so no law can be fitted"
@@ -138,6 +153,20 @@ def _next(sweep: Sweep, document: Mapping[str, Any]) -> str:
     return f"scaling fit {source} --law {law}{grouped}{bins} -o fit.json"
 
 
+def _next_of_runtimes(sweep: Sweep, source: str) -> str:
+    sizes = set(sweep.statistics.numbers)
+    by = ",".join(several(sweep.statistics, ("model", "hardware")))
+    grouped = f" --by {by}" if by else ""
+    if {"input_tokens", "output_tokens"} <= sizes and "context" not in sizes:
+        return f"scaling fit {source} --law idealized-runtime{grouped} -o fit.json"
+    if {"flops", "bytes"} <= sizes or {"batch", "context"} <= sizes:
+        return f"scaling fit {source} --law kinetics-cost{grouped} -o fit.json"
+    return (
+        "add the sizes of what was run: input_tokens and output_tokens of requests, or batch and context of "
+        "decode steps; runtimes alone fit no law"
+    )
+
+
 def description_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A description as label and text, for tables that people read."""
     shown = [
@@ -154,6 +183,10 @@ def description_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
         shown += [_group_row(group) for group in document["groups"]]
     elif "points" in document:
         shown.append(("points", f"{document['points']:,}"))
+    for column in (c for c in ("runtime_s", *document.get("sizes", ())) if "sizes" in document):
+        about = document["runtime_s"] if column == "runtime_s" else document["sizes"][column]
+        values = f", {about['distinct']:,} values" if "distinct" in about else ""
+        shown.append((column, f"{about['min']:g} to {about['max']:g}{values}"))
     for part, label in (("knobs", "knob"), ("class_columns", "class column")):
         for column, about in document[part].items():
             said = (

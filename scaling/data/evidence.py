@@ -83,4 +83,31 @@ class Points:
     model: str | None = None
 
 
-Evidence = Counts | Points
+@dataclass(frozen=True)
+class Runtimes:
+    """Measured runtimes.
+
+    Attributes:
+        by: the group's columns.
+        inputs: sizes of what was run, `input_tokens`, `output_tokens`, `batch`, `context`, `tp` and work
+            counted already (`flops`, `bytes`, `weight_bytes`, `kv_bytes`), those that the log has; each of
+            shape (R,).
+        seconds: shape (R,), all above 0.
+        models: the model of each row, shape (R,); empty text where it has none.
+        hardware: the one accelerator, None where it has no name or there are several.
+    """
+
+    by: Mapping[str, Scalar]
+    inputs: Mapping[str, NDArray[np.float64]]
+    seconds: NDArray[np.float64]
+    models: NDArray[np.str_]
+    hardware: str | None = None
+
+    @property
+    def model(self) -> str | None:
+        """The one model, None where it has no name or there are several."""
+        names = np.unique(self.models)
+        return (str(names[0]) or None) if len(names) == 1 else None
+
+
+Evidence = Counts | Points | Runtimes

@@ -26,9 +26,14 @@ MANY_VALUES = 20
 
 def default_by(statistics: Statistics) -> tuple[str, ...]:
     """Those of task and model that take more than one value."""
+    return several(statistics, ("task", "model"))
+
+
+def several(statistics: Statistics, columns: Sequence[str]) -> tuple[str, ...]:
+    """Those of some columns that are there and take more than one value."""
     return tuple(
         column
-        for column in ("task", "model")
+        for column in columns
         if column in statistics.keys and len(_present(statistics.keys[column])) > 1
     )
 

@@ -83,8 +83,17 @@ ALIASES: Mapping[Kind, Mapping[str, tuple[str, ...]]] = {
         "input_tokens": ("num_input_tokens",),
         "output_tokens": ("num_output_tokens",),
         "runtime_s": ("latency_s",),
+        "runtime_ms": ("latency_ms",),
     },
 }
+
+MILLISECONDS = "runtime_ms"
+"""Runtimes by this name are divided by 1,000; a sweep holds seconds."""
+
+SIZES = ("input_tokens", "output_tokens", "batch", "context", "tp")
+"""Sizes of what a runtime row measured."""
+WORK = ("flops", "bytes", "weight_bytes", "kv_bytes", "steps")
+"""Work that a runtime row states itself."""
 
 MEANING = {
     "problem": "which problem a row is about",
@@ -107,7 +116,7 @@ _OWN: Mapping[Kind, tuple[str, ...]] = {
     "attempts": (*PER_ATTEMPT, "cluster"),
     "counts": ("n", "c", "accepted", "accepted_correct", "cluster", *USE),
     "curve": ("accuracy", "queries"),
-    "runtime": ("input_tokens", "output_tokens", "batch", "context", "tp", "runtime_s"),
+    "runtime": (*SIZES, *WORK, "runtime_s", MILLISECONDS),
 }
 
 
@@ -231,8 +240,9 @@ def layout(
             f"no kind of rows '{kind}'; there are {listed(KINDS)}.{did_you_mean(kind, KINDS)}"
         )
     found = _canonical(names, known, where)
+    _one_unit(found, where)
     for need in _REQUIRED[known]:
-        if need not in found:
+        if need not in found and not (need == "runtime_s" and MILLISECONDS in found):
             raise InputError(_missing(need, known, tuple(names), where))
     knobs = tuple(k for k in (*KNOBS, *WORDS) if k in found)
     if known == "curve" and not any(k in KNOBS for k in knobs):
@@ -269,7 +279,8 @@ def recognise(names: tuple[str, ...], where: str) -> Kind:
     knob = any(k in seen for k in KNOBS)
     if _spelling(seen, "curve", "accuracy") and knob and "problem" not in seen:
         return "curve"
-    if _spelling(seen, "runtime", "runtime_s") and "problem" not in seen:
+    timed = any(_spelling(seen, "runtime", name) for name in ("runtime_s", MILLISECONDS))
+    if timed and "problem" not in seen:
         return "runtime"
     if "value" in seen:
         raise InputError(
@@ -324,6 +335,14 @@ def _canonical(names: Mapping[str, str], kind: Kind, where: str) -> dict[str, st
         found[ours] = theirs
         spelled[ours] = name
     return found
+
+
+def _one_unit(found: Mapping[str, str], where: str) -> None:
+    if "runtime_s" in found and MILLISECONDS in found:
+        raise InputError(
+            f"{where}: columns '{found['runtime_s']}' and '{found[MILLISECONDS]}' are one runtime in two "
+            f"units; keep one, or rename the other with --map {found[MILLISECONDS]}=other."
+        )
 
 
 def _likeness(kind: Kind, names: tuple[str, ...]) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 
 from scaling.data import groups
 from scaling.data.duck import connect, name, text
-from scaling.data.evidence import Counts, Points
+from scaling.data.evidence import Counts, Points, Runtimes
 from scaling.data.groups import Bins, Where
 from scaling.data.schema import KNOBS, PROBE, STOP_RULES, USE, WORDS, Kind, listed
 from scaling.data.statistics import RANGE, Statistics, added, codes_of, fetch_keys, joined
@@ -171,7 +171,8 @@ class Sweep:
         if self.kind == "runtime":
             raise UsageError(
                 "rows of runtimes have no verdicts: no law of accuracy or coverage can be fitted to "
-                "them. They are for fitting costs."
+                "them. They are for fitting costs: --law idealized-runtime, component-cost or "
+                "kinetics-cost."
             )
         if self.kind == "curve":
             if min_attempts is not None:
@@ -186,6 +187,33 @@ class Sweep:
             min_attempts=min_attempts,
             probed=statistics is not self.statistics,
         )
+
+    def runtimes(
+        self,
+        by: Sequence[str] | None = None,
+        *,
+        bins: Bins | None = None,
+        where: Where | None = None,
+    ) -> tuple[Runtimes, ...]:
+        """Splits measured runtimes into what laws of cost are fitted to, sorted by group.
+
+        Args:
+            by: group columns, sizes such as `tp` or `batch` among them; None takes those of model and
+                hardware that have several values.
+            bins: as in `groups`.
+            where: column to the value (or values) to keep.
+
+        Raises:
+            UsageError: for a column or value that does not exist, or a sweep of another kind.
+        """
+        if self.kind != "runtime":
+            raise UsageError(
+                f"the sweep holds {self.kind}, and a law of cost is fitted to measured runtimes: rows with "
+                "runtime_s (or runtime_ms), and input_tokens, output_tokens, batch, context, tp."
+            )
+        from scaling.data.runtimes import split_runtimes
+
+        return split_runtimes(self.statistics, by, bins=bins, where=where)
 
     def cuts(self, bins: Bins | None) -> dict[str, tuple[float, ...]]:
         """The cut points that `groups` uses for `bins`."""

@@ -12,7 +12,7 @@ import numpy as np
 from scaling.core import registry
 from scaling.core.caution import Caution
 from scaling.data.evidence import ResourceUse
-from scaling.errors import InputError
+from scaling.errors import InputError, UsageError
 from scaling.fitting.passk import UniqueCounts
 from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems
 
@@ -149,7 +149,7 @@ def loads(text: str, name: str = "the text given") -> FitResult:
     groups = []
     for i, g in enumerate(document["groups"]):
         try:
-            groups.append(_read_group(document["law"], g))
+            groups.append(_read_group(document["law"], document["objective"], g))
         except (LookupError, OverflowError, TypeError, ValueError) as error:
             msg = f"{name}: group {i} does not hold together ({error}). Write the document anew with `scaling fit`."
             raise InputError(msg) from None
@@ -174,17 +174,16 @@ def _validate(document: Mapping[str, Any], name: str) -> None:
         message = error.message if len(error.message) < 200 else error.message[:200] + "..."
         msg = f"{name} breaks the schema of fit documents at {error.json_path}: {message} (see `scaling schema fit`)"
         raise InputError(msg)
-    names = set(registry.law(document["law"]).names)
+    law = registry.law(document["law"])
     for i, g in enumerate(document["groups"]):
-        if set(g["params"]) != names:
-            msg = (
-                f"{name}: group {i} has the parameters {sorted(g['params'])}; "
-                f"law '{document['law']}' has {sorted(names)}"
-            )
-            raise InputError(msg)
+        try:
+            law.fitted(tuple(g["params"]), document["objective"])
+        except UsageError as error:
+            msg = f"{name}: group {i} has other parameters: {error}"
+            raise InputError(msg) from None
 
 
-def _read_group(law: str, g: Mapping[str, Any]) -> GroupFit:
+def _read_group(law: str, objective: str, g: Mapping[str, Any]) -> GroupFit:
     evidence = g["evidence"]
     counts = problems = points = draws = None
     if evidence["counts"] is not None:
@@ -205,7 +204,7 @@ def _read_group(law: str, g: Mapping[str, Any]) -> GroupFit:
     if "points" in evidence:
         inputs = {k: np.array(v, dtype=float) for k, v in evidence["points"]["inputs"].items()}
         points = (inputs, np.array(evidence["points"]["value"], dtype=float))
-    order = registry.law(law).names
+    order = registry.law(law).fitted(tuple(g["params"]), objective).names
     if g["draws"] is not None:
         columns = [g["draws"]["names"].index(n) for n in order]
         draws = np.array(g["draws"]["values"], dtype=float).reshape(-1, len(order))[:, columns]

@@ -16,7 +16,7 @@ from scaling.core.law import Law
 from scaling.core.objective import Objective
 from scaling.core.rates import BetaMixture
 from scaling.core.tabulated import FORECAST
-from scaling.data.evidence import Counts, Points
+from scaling.data.evidence import Counts, Evidence, Points, Runtimes
 from scaling.errors import UsageError
 from scaling.fitting import passk
 from scaling.fitting.cautions import of_evidence
@@ -33,6 +33,7 @@ from scaling.fitting.objectives import (
 )
 from scaling.fitting.plan import Core, Plan, Progress
 from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems, Status
+from scaling.fitting.runtimes import fit_runtimes
 from scaling.fitting.slope import effective_slope
 from scaling.fitting.stopped import curve, error_grid, stopping_batch
 
@@ -66,10 +67,10 @@ def fit(
     """Fit a law to a sweep.
 
     Args:
-        sweep: logged attempts, counts or a curve.
+        sweep: logged attempts, counts or a curve; measured runtimes for a law of cost.
         law: its name; `scaling.core.registry.law_names()` lists them.
-        by: columns whose values make the groups; by default those of task and model that take more than
-            one value. An empty list pools everything.
+        by: columns whose values make the groups; by default those of task and model (of runtimes: of model
+            and hardware) that take more than one value. An empty list pools everything.
         objective: what is minimised; by default the law's first.
         preset: a published recipe, which fixes the objective and the points of the curve.
         interval: `percentile` (bootstrap of problems, or of clusters where given), `bca` (the same, corrected
@@ -102,7 +103,15 @@ def fit(
         raise UsageError(msg)
     chosen = declared.objective(recipe.objective if recipe else objective)
     spec = _interval(interval, level, replicates, seed, chosen)
-    groups = sweep.groups(by, bins=bins, where=where, min_attempts=min_attempts)
+    timed = declared.timed
+    if timed and min_attempts is not None:
+        msg = "--min-attempts: runtimes have no attempts. Drop it."
+        raise UsageError(msg)
+    groups: Sequence[Evidence] = (
+        sweep.runtimes(by, bins=bins, where=where)
+        if timed
+        else sweep.groups(by, bins=bins, where=where, min_attempts=min_attempts)
+    )
     report = progress or (lambda _: None)
     fitted = []
     for i, evidence in enumerate(groups):
@@ -114,11 +123,12 @@ def fit(
             lambda share, i=i: report((i + share) / len(groups)),  # type: ignore[misc]
             bool(recipe and recipe.feasible),
         )
-        fitted.append(
-            _fit_points(plan, evidence)
-            if isinstance(evidence, Points)
-            else _fit_counts(plan, evidence)
-        )
+        if isinstance(evidence, Runtimes):
+            fitted.append(fit_runtimes(plan, evidence))
+        elif isinstance(evidence, Points):
+            fitted.append(_fit_points(plan, evidence))
+        else:
+            fitted.append(_fit_counts(plan, evidence))
         report((i + 1) / len(groups))
     return FitResult(
         law=declared.name,
@@ -138,7 +148,7 @@ def _interval(
     if method not in METHODS:
         msg = f"there is no interval '{method}'; it is {', '.join(METHODS[:-1])} or {METHODS[-1]}"
         raise UsageError(msg)
-    if method == "profile" and objective.observation.name != "counts":
+    if method == "profile" and objective.observation.name == "curve":
         msg = (
             f"a profile interval needs a likelihood, and the objective is {objective.name}: points of one curve "
             "share their samples. Use --interval percentile."

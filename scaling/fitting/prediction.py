@@ -15,6 +15,7 @@ from scaling.core.law import Law
 from scaling.core.tabulated import FORECAST, LAST
 from scaling.data.evidence import Scalar
 from scaling.errors import UsageError
+from scaling.fitting import work_columns
 from scaling.fitting.result import Estimand, FitResult, GroupFit
 
 FloatArray = NDArray[np.float64]
@@ -133,26 +134,38 @@ def predict(
             "for the benchmark estimand fit a count law (beta-binomial)"
         )
         raise UsageError(msg)
+    timed = law.timed
+    wanted = tuple(i.column for i in law.inputs)
+    sized = timed and work_columns.are_sizes(wanted, inputs)
     try:
-        columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in law.columns(inputs)))
+        given = (
+            [np.asarray(x, dtype=np.float64) for x in inputs.values()]
+            if sized
+            else law.columns(inputs)
+        )
+        columns = np.broadcast_arrays(*(np.atleast_1d(x) for x in given))
     except UsageError:
         raise
     except (TypeError, ValueError):
         shown = ", ".join(f"{name}={value!r}" for name, value in inputs.items())
         msg = f"inputs are numbers, or lists of numbers of one length, not {shown}"
         raise UsageError(msg) from None
-    for spec, column in zip(law.inputs, columns, strict=True):
-        bad = column[~(np.isfinite(column) & (column >= spec.grid[0]))]
+    asked = dict(zip(inputs if sized else wanted, columns, strict=True))
+    units = {i.column: (0.0 if timed else i.grid[0], i.unit) for i in law.inputs}
+    for name, column in asked.items():
+        least, unit = units.get(name, (0.0, ""))
+        bad = column[~(np.isfinite(column) & (column >= least))]
         if bad.size:
-            msg = f"{spec.column} must be at least {spec.grid[0]:g} {spec.unit}, not {bad[0]:g}"
+            msg = f"{name} must be at least {least:g} {unit}".rstrip() + f", not {bad[0]:g}"
             raise UsageError(msg)
         if law is FORECAST and column.max(initial=0) > LAST:
-            msg = f"a forecast reaches to {LAST:,} {spec.unit}, not to {column.max():,.0f}"
+            msg = f"a forecast reaches to {LAST:,} {unit}, not to {column.max():,.0f}"
             raise UsageError(msg)
-    at = {spec.column: column for spec, column in zip(law.inputs, columns, strict=True)}
-    rows = [
-        row for group in fit.groups for row in _predict_group(fit, group, law, at, estimand, beyond)
-    ]
+    rows = []
+    for group in fit.groups:
+        own = law.fitted(tuple(group.params), fit.objective)
+        at = work_columns.of_sizes(wanted, group.model, asked) if sized else asked
+        rows += _predict_group(fit, group, own, asked, at, estimand, beyond)
     return Prediction(fit, law.output.name, tuple(rows))
 
 
@@ -160,16 +173,17 @@ def _predict_group(
     fit: FitResult,
     group: GroupFit,
     law: Law,
+    asked: Mapping[str, FloatArray],
     at: Mapping[str, FloatArray],
     estimand: Estimand,
     beyond: Method,
 ) -> list[PredictionRow]:
-    settings = [
-        {name: _plain(column[i]) for name, column in at.items()}
-        for i in range(len(next(iter(at.values()))))
-    ]
+    """Predictions at `at`, the inputs of the law; rows name the settings as `asked`."""
     first = next(iter(at.values()))
-    outside = first > group.reach
+    settings = [
+        {name: _plain(column[i]) for name, column in asked.items()} for i in range(len(first))
+    ]
+    outside = _outside(group, law, at)
     foretold = np.zeros(len(first), dtype=bool)
     if law is FORECAST:
         foretold[:] = estimand == "benchmark" or not group.usable
@@ -213,6 +227,17 @@ def _predict_group(
                 *(bool(outside[i]), reason, method),
             )
     return [rows[i] for i in range(len(first))]
+
+
+def _outside(group: GroupFit, law: Law, at: Mapping[str, FloatArray]) -> NDArray[np.bool_]:
+    """Whether each setting lies beyond the evidence; of runtimes, outside the range of any input."""
+    first = next(iter(at.values()))
+    if not law.timed or group.points is None:
+        return np.asarray(first > group.reach)
+    out = np.zeros(len(first), dtype=bool)
+    for name, seen in group.points[0].items():
+        out |= (at[name] < seen.min()) | (at[name] > seen.max())
+    return out
 
 
 def _forecast(
@@ -270,6 +295,9 @@ def _benchmark(
 def target(fit: FitResult, value: float) -> Prediction:
     """See `FitResult.target`."""
     law = registry.law(fit.law)
+    if law.timed:
+        msg = f"law '{law.name}' has {len(law.inputs)} inputs, so no single budget reaches a target; use --at"
+        raise UsageError(msg)
     low, high = law.output.range
     if not low < value < high:
         msg = f"a target of {law.output.name} lies strictly between {low:g} and {high:g}, not at {value:g}"

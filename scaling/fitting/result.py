@@ -225,6 +225,11 @@ class FitResult:
         """Whether any group can answer."""
         return any(g.usable for g in self.groups)
 
+    @property
+    def timed(self) -> bool:
+        """Whether it is of measured runtimes, not of verdicts."""
+        return registry.law(self.law).timed
+
     def predict(
         self,
         *,

@@ -336,7 +336,8 @@ def _fit(fit: FitResult, charts: _Charts) -> str:
         )
     parts.append(_data_line(fit))
     try:
-        parts.append(charts.figure(plots.coverage(fit)))
+        if not fit.timed:
+            parts.append(charts.figure(plots.coverage(fit)))
     except NotUsableError as error:
         parts.append(f"<p>{escape(str(error))}</p>")
     parts.append(_values(fit) if tabulated else _parameters(fit))
@@ -358,7 +359,8 @@ def _data_line(fit: FitResult) -> str:
     else:
         how += f"; {spec.level:.0%} intervals by {spec.method}"
         if spec.replicates:
-            how += f" ({spec.replicates:,} resamples of problems, seed {spec.seed})"
+            units = "settings" if fit.timed else "problems"
+            how += f" ({spec.replicates:,} resamples of {units}, seed {spec.seed})"
     data = f"{fit.data['format']}, {number(fit.data['rows'])} rows"
     return (
         f'<p class="data">Data: {escape(data)}, '

@@ -22,11 +22,13 @@ def test_written_formula_has_the_value_of_the_law(name: str) -> None:
 
     declared = law(name)
     at = middle(declared)
-    numbers = dict(zip((p.symbol for p in declared.params), at, strict=True)) | {"k": 7}
+    given = {i: 7.0 + n for n, i in enumerate(declared.inputs)}
+    numbers = dict(zip((p.symbol for p in declared.params), at, strict=True))
+    numbers |= {i.symbol: x for i, x in given.items()}
     written = textbook(declared).replace(sp.UnevaluatedExpr, lambda x: x)
     written = written.subs({sp.Symbol(s): sp.Float(x) for s, x in numbers.items()})
-    column = declared.inputs[0].column
-    expected = declared.value(np.array(at), {column: np.array([7.0])})[0]
+    inputs = {i.column: np.array([x]) for i, x in given.items()}
+    expected = declared.value(np.array(at), inputs)[0]
     assert float(written.evalf(5)) == pytest.approx(expected, rel=1e-4)
 
 
@@ -41,8 +43,9 @@ def test_mathml_is_well_formed_and_readable(name: str) -> None:
         for tag in ("mi", "mn")
         for element in tree.getElementsByTagName(tag)
     ]
-    assert words[0] == "coverage"
-    assert not {word for word in words if len(word) > 3} - {"coverage"}
+    output = law(name).output.name
+    assert words[0] == output
+    assert not {word for word in words if len(word) > 3} - {output, "prompt(1)"}
     assert "-1" not in words
 
 
@@ -60,6 +63,7 @@ def test_terms_stand_as_one_would_write_them() -> None:
 def test_characters_fit_a_terminal() -> None:
     for name in law_names():
         lines = characters(law(name)).split("\n")
-        assert sum("coverage(k) = " in line for line in lines) == 1
+        inputs = ", ".join(i.symbol for i in law(name).inputs)
+        assert sum(f"{law(name).output.name}({inputs}) = " in line for line in lines) == 1
         assert max(map(len, lines)) <= 100
         assert all(line == line.rstrip() for line in lines)
