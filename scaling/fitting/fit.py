@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from scaling.core.tabulated import FORECAST
 from scaling.data.evidence import Counts, Points
 from scaling.errors import UsageError
 from scaling.fitting import passk
+from scaling.fitting import siblings as kin
 from scaling.fitting.cautions import of_evidence
 from scaling.fitting.estimates import estimates
 from scaling.fitting.forecast_fit import by_forecast
@@ -59,6 +61,7 @@ def fit(
     bins: Mapping[str, Any] | None = None,
     where: Mapping[str, Any] | None = None,
     min_attempts: int | None = None,
+    siblings: Sweep | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a law to a sweep.
@@ -80,11 +83,15 @@ def fit(
         bins: column to cut points, or to a number of quantile bins.
         where: column to the value to keep.
         min_attempts: leave out problems with fewer attempts.
+        siblings: other models' logs, matched on task and problem (of this sweep's own models, each is
+            left out of its own group). Each problem then gets a posterior from its own attempts and
+            theirs (`scaling.fitting.transfer`), which budgets of single problems are made of; the law
+            itself does not change. With `beta-binomial` only.
         progress: called with the share of the work done.
 
     Raises:
         UsageError: for a name that does not exist or options that contradict each other.
-        InputError: for a sweep that the law cannot be fitted to.
+        InputError: for a sweep that the law cannot be fitted to, or siblings that share no problem.
     """
     if not hasattr(sweep, "groups"):
         msg = (
@@ -99,7 +106,11 @@ def fit(
         raise UsageError(msg)
     chosen = declared.objective(recipe.objective if recipe else objective)
     spec = _interval(interval, level, replicates, seed, chosen)
+    others = None if siblings is None else kin.others_of(siblings, declared, bins)
     groups = sweep.groups(by, bins=bins, where=where, min_attempts=min_attempts)
+    shared = [(None, []) if others is None else kin.matched(group, others) for group in groups]
+    if others is not None and all(found is None for found, _ in shared):
+        kin.refuse_strangers([g for g in groups if isinstance(g, Counts)], others)
     report = progress or (lambda _: None)
     fitted = []
     for i, evidence in enumerate(groups):
@@ -117,6 +128,10 @@ def fit(
             else _fit_counts(plan, evidence)
         )
         report((i + 1) / len(groups))
+    fitted = [
+        replace(group, transfer=found, cautions=(*group.cautions, *said))
+        for group, (found, said) in zip(fitted, shared, strict=True)
+    ]
     return FitResult(
         law=declared.name,
         objective=chosen.name,
@@ -126,6 +141,7 @@ def fit(
         data=sweep.provenance,
         bins=sweep.cuts(bins) if bins else {},
         tool={"name": "scaling", "version": __version__},
+        siblings=None if siblings is None else siblings.provenance,
     )
 
 

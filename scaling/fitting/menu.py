@@ -45,7 +45,7 @@ def menu(
     if values not in ("posterior", "plugin") or classes not in ("group", "problem"):
         msg = f"values are posterior or plugin (not {values!r}), classes group or problem (not {classes!r})"
         raise UsageError(msg)
-    if not fit.usable:
+    if not any(_served(g, classes) for g in fit.groups):
         raise NotUsableError(" ".join(dict.fromkeys(g.why_not() for g in fit.groups)))
     costs = costs or SampleCosts()
     if values == "plugin":
@@ -86,11 +86,18 @@ def menu(
             if classes == "group"
             else _of_problems(group, law, len(tasks) > 1, shared)
         )
-        if not group.usable:  # what its classes would spend is known, though not what it would buy
+        if not _served(
+            group, classes
+        ):  # what its classes would spend is known, though not what it would buy
             own = (({"model": group.model or "", **knobs}, cost),)
             part = replace(part, unusable_cost=dict.fromkeys(range(len(part.weight)), own))
         parts.append(part)
     return merge(parts)
+
+
+def _served(group: GroupFit, classes: str) -> bool:
+    """Whether a group's classes can be told what samples buy: by the law, or by siblings."""
+    return group.usable or (classes == "problem" and group.transfer is not None)
 
 
 def _class_key(group: GroupFit, size: int = 1) -> dict[str, NDArray[Any]]:
@@ -178,8 +185,10 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
     key["problem"] = problems.problem
     curve = counts.place(problems.n, problems.c)
     value = np.zeros((0, len(shared["samples"])))
-    refuse_too_large(len(counts.n), len(shared["samples"]))
-    if group.usable and isinstance(law.rates, Latent):  # an integral for each value: take fewer
+    refuse_too_large(len(counts.n if group.transfer is None else curve), len(shared["samples"]))
+    if group.transfer is not None:
+        value, curve = group.transfer.coverage(shared["samples"]), np.arange(size)
+    elif group.usable and isinstance(law.rates, Latent):  # an integral for each value: take fewer
         value = _smooth(
             lambda k: law.posterior_value(group.theta, counts.n, counts.c, {"samples": k}).T,
             shared["samples"],
@@ -190,7 +199,7 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
         value,
         key=key,
         weight=np.ones(size),
-        curve=curve if group.usable else np.full(size, -1),
+        curve=curve if _served(group, "problem") else np.full(size, -1),
         estimand="benchmark",
         support={
             "n_problems": np.ones(size, dtype=np.int64),
@@ -231,7 +240,7 @@ def _provenance(fit: FitResult, costs: SampleCosts) -> dict[str, Any]:
                 "n_samples": sum(g.n_samples for g in fit.groups),
             }
         ],
-        "data": [dict(fit.data)],
+        "data": [dict(d) for d in (fit.data, fit.siblings) if d is not None],
         "prices": costs.prices,
         "cost_model": costs.cost_model,
         "seed": fit.interval.seed,
