@@ -48,6 +48,8 @@ def allocate(
     extrapolate: bool = False,
     until_success: bool = False,
     costs: Any = None,
+    gate: bool = False,
+    evenly: bool = False,
     seed: int = 0,
 ) -> Allocation:
     """Choose an action for every class so that the budget buys the most.
@@ -79,7 +81,10 @@ def allocate(
         until_success: a verifier in the loop stops sampling at the first success, so that actions
             cost what is used until then, in expectation (`stop_at_success.until_success`).
         costs: `scaling.costs.SampleCosts`; not for a menu, which has its own.
-        seed: recorded in the result.
+        gate: check the gain over the even spend on held-out attempts first, and spend evenly where
+            they do not show one (`scaling.policy.no_harm`).
+        evenly: spend evenly: every class gets its best action within the average budget.
+        seed: recorded in the result; of the gate's cuts.
 
     Raises:
         UsageError: options that do not go together, or a resource without a cost.
@@ -111,11 +116,21 @@ def allocate(
         queries = menu.weight.size
     asked = _limits(menu, budget, unit, per=per, queries=queries, further=limits)
 
+    verdict = None
+    if gate:
+        from scaling.policy import no_harm
+
+        verdict = no_harm(
+            sources, asked, classes=classes, values=values, weights=weights, seed=seed,
+            allow_skip=allow_skip, until_success=until_success, costs=costs,
+        )  # fmt: skip
+        evenly = evenly or not verdict.opened
+
     problem = Problem.of(menu, asked)
     averages = [limit for limit in asked if limit.scope != "each"]
     alone: list[Limit | None] = [*averages] or [None]
     for priced in alone:
-        answer = problem.answer(priced, split=split)
+        answer = problem.answer(priced, split=split, evenly=evenly)
         others = [limit for limit in averages if limit is not priced]
         if all(problem.realised(limit, answer) <= limit.amount for limit in others):
             break
@@ -132,10 +147,11 @@ def allocate(
     for one in sources:
         if hasattr(one, "intervals"):
             ladder = one.intervals(ladder)
+    said = verdict.caution if verdict else GATE_NOT_RUN if from_fit else None
     return replace(
         allocation,
         ladder=ladder,
-        cautions=(*allocation.cautions, *([GATE_NOT_RUN] if from_fit else [])),
+        cautions=(*allocation.cautions, *([] if said is None else [said])),
     )
 
 

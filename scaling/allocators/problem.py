@@ -175,8 +175,8 @@ class Problem:
             return float(used)
         return self._report(limit, self.use(limit.resource, answer))
 
-    def answer(self, priced: Limit | None, *, split: bool) -> Answer:
-        """The best allocation where `priced` is the one limit that may bind."""
+    def answer(self, priced: Limit | None, *, split: bool, evenly: bool = False) -> Answer:
+        """The best allocation where `priced` is the one limit that may bind; the even spend if asked."""
         menu = self.menu
         resource = self.limits[0].resource if priced is None else priced.resource
         cost = menu.cost[resource]
@@ -212,7 +212,7 @@ class Problem:
         if fallback is not None:
             bound += self.pooled * fallback.value
         answer = replace(answer, bound=bound / self.total)
-        return self._or_even(answer, resource, budget)
+        return self._or_even(answer, resource, budget, asked=evenly)
 
     def _answer(self, hull: Hull, solution: Solution) -> Answer:
         """A solution in the menu's own rungs."""
@@ -225,7 +225,9 @@ class Problem:
             upper = int(hull.index[begin[i] + solution.position[i] + 1])
         return Answer(hull, self.allowed, solution, rung, upper)
 
-    def _or_even(self, answer: Answer, resource: str, budget: float) -> Answer:
+    def _or_even(
+        self, answer: Answer, resource: str, budget: float, *, asked: bool = False
+    ) -> Answer:
         """The even spend instead where it is better; in any case its value beside the answer."""
         menu = self.menu
         allowed = np.ones(menu.value.size, dtype=bool) if self.allowed is None else self.allowed
@@ -234,6 +236,11 @@ class Problem:
                 allowed = allowed & (menu.cost[limit.resource] <= limit.average)
         used = self.mass > 0
         if not menu.skip and bool((_count(menu, allowed)[used] == 0).any()):
+            if asked:
+                raise InfeasibleError(
+                    "The even spend is not possible: some class has no action within the average "
+                    "budget. Raise the budget, or allow doing nothing (--allow-skip)."
+                )
             return answer
         hull = upper_hull(
             menu.value, menu.cost[resource], menu.start, allowed=allowed, nothing=menu.skip
@@ -243,7 +250,7 @@ class Problem:
         solution = Solution(last, answer.solution.price)
         even = replace(self._answer(hull, solution), allowed=allowed, fallback=answer.fallback)
         uniform = self.worth(even)
-        if uniform > self.worth(answer) and self.use(resource, even) <= budget:
+        if (asked or uniform > self.worth(answer)) and self.use(resource, even) <= budget:
             return replace(even, bound=answer.bound, uniform=uniform, evenly=True)
         return replace(answer, uniform=uniform)
 

@@ -178,7 +178,7 @@ def coupled(table: FloatArray, ability: FloatArray) -> Coupling:
     R = family[len(_DELTA)]
     found = Coupling.blank(R, P)
     for step in range(_ROUNDS):
-        found = propagated(found, table, 6 if step == 0 else 3)
+        found = propagated(found, table, 6 if step == 0 else 2)
         S, mean = _moments(found.R, found.precision, found.shift)
         M = (S + mean[:, :, None] * mean[:, None]).mean(axis=0)
         scale = np.sqrt(np.diag(M))
@@ -187,7 +187,7 @@ def coupled(table: FloatArray, ability: FloatArray) -> Coupling:
         weight = np.exp(log - log.max())
         centre = np.einsum("k,kij->ij", weight / weight.sum(), family)
         R = (P * M + _PSEUDO * centre) / (P + _PSEUDO)
-        settled = np.abs(R - found.R).max() < 1e-3
+        settled = np.abs(R - found.R).max() < 3e-3
         found = found._replace(R=0.999 * R + 0.001 * np.eye(J), centre=centre)
         if settled:
             break

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +13,7 @@ from scaling.core import registry
 from scaling.core.caution import Caution
 from scaling.data.evidence import ResourceUse
 from scaling.errors import InputError
+from scaling.fitting.copula import Log
 from scaling.fitting.passk import UniqueCounts
 from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems
 from scaling.fitting.transfer import Sibling, Transfer
@@ -116,7 +116,14 @@ def _group(g: GroupFit) -> dict[str, Any]:
             "mass": t.mass.tolist(),
             "shared": t.shared,
             "explained": t.explained,
-            "siblings": [asdict(s) for s in t.siblings],
+            "siblings": [
+                {
+                    "model": s.model,
+                    "counts": np.stack(s.log, axis=1).tolist(),
+                    "correlation": s.correlation,
+                }
+                for s in t.siblings
+            ],
         }
     return document
 
@@ -247,7 +254,12 @@ def _read_transfer(t: Mapping[str, Any], problems: Problems | None) -> Transfer:
         raise ValueError("transfer does not hold one row a problem and one column a rate")
     if np.any(np.abs(mass.sum(axis=1) - 1) > 1e-6):
         raise ValueError("a posterior in transfer does not add up to one")
-    siblings = tuple(Sibling(**s) for s in t["siblings"])
+    siblings = tuple(
+        Sibling(s["model"], Log(*np.array(s["counts"], dtype=np.int64).T), s["correlation"])
+        for s in t["siblings"]
+    )
+    if any(len(s.log.n) != len(mass) or np.any(s.log.c > s.log.n) for s in siblings):
+        raise ValueError("a sibling does not hold one pair of attempts and successes a problem")
     return Transfer(rates, mass, t["shared"], t["explained"], siblings)
 
 

@@ -21,6 +21,7 @@ from scaling.errors import UsageError
 from scaling.fitting import passk
 from scaling.fitting import siblings as kin
 from scaling.fitting.cautions import of_evidence
+from scaling.fitting.copula import Log
 from scaling.fitting.estimates import estimates
 from scaling.fitting.forecast_fit import by_forecast
 from scaling.fitting.objectives import (
@@ -35,6 +36,7 @@ from scaling.fitting.plan import Core, Plan, Progress
 from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems, Status
 from scaling.fitting.slope import effective_slope
 from scaling.fitting.stopped import curve, error_grid, stopping_batch
+from scaling.fitting.transfer import transfer
 
 if TYPE_CHECKING:
     from scaling.data import Sweep
@@ -143,6 +145,51 @@ def fit(
         tool={"name": "scaling", "version": __version__},
         siblings=None if siblings is None else siblings.provenance,
     )
+
+
+def refitted(
+    fit: FitResult,
+    counts: Sequence[Counts],
+    rows: Sequence[NDArray[np.int64]],
+    *,
+    classes: str,
+) -> FitResult:
+    """The same on other counts of the same groups, without intervals: what a menu is made of.
+
+    Args:
+        fit: the fit, whose siblings' logs are used again.
+        counts: one for each group.
+        rows: of each group's problems, those that `counts` holds.
+        classes: `group` for the law, `problem` for posteriors of problems; where these come from siblings,
+            the law is not fitted again.
+    """
+    law = registry.law(fit.law)
+    spec = replace(fit.interval, method="none", replicates=0)
+    plan = Plan(law, law.objective(fit.objective), POINTS, spec, lambda _: None, False)
+    groups = []
+    for old, evidence, mine in zip(fit.groups, counts, rows, strict=True):
+        if classes == "group" or old.transfer is None:
+            groups.append(_fit_counts(plan, evidence))
+            continue
+        known = old.transfer.siblings
+        found = transfer(
+            Log(evidence.n, evidence.c),
+            [s.log.take(mine) for s in known],
+            [s.model for s in known],
+        )
+        groups.append(
+            replace(
+                old,
+                n_problems=len(evidence.n),
+                n_samples=int(evidence.n.sum()),
+                counts=passk.unique_counts(evidence.n, evidence.c),
+                problems=Problems(evidence.task, evidence.problem, evidence.n, evidence.c),
+                max_n=int(evidence.n.max()),
+                reach=int(evidence.n.max()),
+                transfer=found,
+            )
+        )
+    return replace(fit, interval=spec, groups=tuple(groups))
 
 
 def _interval(

@@ -70,15 +70,13 @@ class Sibling:
 
     Attributes:
         model: its name.
-        problems: of the target's that it attempted.
-        attempts: at those.
+        log: its counts, in the order of the target's problems.
         correlation: of its places with the target's, as fitted; None where that was not positive and the
             log was left out.
     """
 
     model: str
-    problems: int
-    attempts: int
+    log: Log
     correlation: float | None
 
 
@@ -141,7 +139,7 @@ def transfer(own: Log, siblings: Sequence[Log], names: Sequence[str] = ()) -> Tr
         0.0 if found is None else float(account[_STRENGTH > 0].sum()),
         float(account @ (_STRENGTH**2 * explained)),
         tuple(
-            Sibling(name, int((log.n > 0).sum()), int(log.n.sum()), correlation.get(j))
+            Sibling(name, log, correlation.get(j))
             for j, (name, log) in enumerate(zip(names, siblings, strict=True))
         ),
     )
@@ -242,16 +240,17 @@ class _Margins:
         """Posteriors of the rates averaged over margins and accounts, shape (P, G)."""
         P = len(self.own.place)
         out = np.zeros((P, len(RATES)))
-        kept = np.argwhere(weight > _KEPT * weight.max()).tolist()
-        split = {h: _onto_atoms(self.atoms[h]) for h, _ in kept}
+        kept = weight > _KEPT * weight.max()
         for at in range(0, P, _BLOCK):
             part = slice(at, at + _BLOCK)
             mine = self.own.place[part]
             priors = [places[kind].cells(x, part) for kind, x, _ in _ACCOUNTS]
-            for h, a in kept:
-                cells = priors[a] * self.table[h][mine]
-                cells /= cells.sum(axis=1, keepdims=True)
-                out[part] += weight[h, a] * (cells @ split[h])
+            for h in np.flatnonzero(kept.any(axis=1)).tolist():
+                known, total = self.table[h][mine], np.zeros((len(mine), len(self.atoms[h])))
+                for a in np.flatnonzero(kept[h]).tolist():
+                    cells = priors[a] * known
+                    total += cells * (weight[h, a] / cells.sum(axis=1))[:, None]
+                out[part] += total @ _onto_atoms(self.atoms[h])
         return np.asarray(
             np.round(out / out.sum(axis=1, keepdims=True), 9)
         )  # what a fit document keeps
