@@ -28,7 +28,7 @@ Weights = Mapping[Any, float] | Iterable[Mapping[str, Any]]
 GATE_NOT_RUN = {
     "code": "gate-not-run",
     "message": "The no-harm gate was not run: this allocation was not checked against held-out "
-    "attempts.",
+    "attempts (--gate does it).",
 }
 
 

@@ -88,6 +88,11 @@ def _cost_options(command: Any) -> Any:
     is_flag=True,
     help="A verifier stops sampling at the first success; actions cost what is used until then.",
 )
+@click.option(
+    "--gate",
+    is_flag=True,
+    help="Spend evenly unless held-out attempts show a gain over it.",
+)
 @options.reading
 @options.seed
 def command(
@@ -107,6 +112,7 @@ def command(
     split: bool,
     extrapolate: bool,
     until_success: bool,
+    gate: bool,
     rename: tuple[str, ...],
     check_duplicates: bool,
     threshold: float | None,
@@ -120,6 +126,7 @@ def command(
     scaling allocate fit.json --budget 0.02 --unit usd --price-in 1 --price-out 4 \
         --input-tokens 300 -o table.json
     scaling allocate fit.json --budget 16 --unit samples --limit samples:each=64
+    scaling allocate fit.json --class problem --budget 16 --unit samples --allow-skip --gate
     scaling allocate menu.csv --budget 0.01 --unit usd -o table.json
     scaling allocate counts.csv --values plugin --class problem --budget 16 --unit samples
     scaling allocate fit.json --budget 5e14 --unit flops --parameters 8e9 --layers 32 --width 4096 \
@@ -174,6 +181,7 @@ def command(
             extrapolate=extrapolate,
             until_success=until_success,
             costs=priced,
+            gate=gate,
             seed=seed,
         )
         text = show.document(allocation.table().to_json()) if output or as_json else ""

@@ -24,6 +24,8 @@ IntArray = NDArray[np.int64]
 _EDGES = np.linspace(-6.0, 6.0, 121)  # cells of u
 _CENTRES = (_EDGES[1:] + _EDGES[:-1]) / 2
 _WITHIN = (_EDGES[1] - _EDGES[0]) ** 2 / 12  # variance of u in a cell
+_NOTHING = 1e-40  # products of numbers below it would be subnormal, which is slow
+_LOG_NOTHING = -92.0
 _UNSEEN = 1e-12  # rates this near to 0 or 1 are 0 or 1 to any log
 
 _SPREAD = (np.log(0.2), 1.0)  # of log alpha: mean, standard deviation
@@ -147,7 +149,8 @@ def _prior_mass(centre: FloatArray, sd: FloatArray) -> FloatArray:
     """What normal distributions of shape (P,) put into the cells, shape (P, K)."""
     from scipy.special import ndtr
 
-    return np.diff(ndtr((_EDGES - centre[:, None]) / sd[:, None]), axis=1)
+    mass = np.diff(ndtr((_EDGES - centre[:, None]) / sd[:, None]), axis=1)
+    return np.where(mass > _NOTHING, mass, 0.0)
 
 
 def likelihood(log: Distinct, alpha: float, beta: float, edges: FloatArray) -> FloatArray:
@@ -203,7 +206,8 @@ def propagated(found: Coupling, table: FloatArray, sweeps: int) -> Coupling:
         cavity = np.maximum(1 / variance - precision, 1e-3)
         lever = mean / variance - shift  # cavity mean times its precision
         centre = (lever / cavity)[..., None]
-        tilted = np.exp(-0.5 * (_CENTRES - centre) ** 2 * cavity[..., None]) * table
+        log_cavity = -0.5 * (_CENTRES - centre) ** 2 * cavity[..., None]
+        tilted = np.exp(np.maximum(log_cavity, _LOG_NOTHING)) * table
         total = np.maximum(tilted.sum(axis=-1), 1e-300)
         first = tilted @ _CENTRES / total
         second = np.maximum(tilted @ _CENTRES**2 / total - first**2, 0.0) + _WITHIN
