@@ -276,7 +276,10 @@ def _scored(
         where[(tuple(sorted(own.items())), action)] = counts
     for i, weight in enumerate(chosen.ladder.weight.tolist()):
         key = {name: plain(values[i]) for name, values in chosen.ladder.key.items()}
-        gains = _value(chosen, i, key, where, classes) - _value(even, i, key, where, classes)
+        if chosen.chosen[i] == -2 or even.chosen[i] == -2:
+            gains = np.zeros(1)  # served the fallback either way
+        else:
+            gains = _value(chosen, i, key, where, classes) - _value(even, i, key, where, classes)
         yield tuple(key.items()), weight, gains
 
 
@@ -289,8 +292,6 @@ def _value(
 ) -> FloatArray:
     """Pass@k of each problem of a class on held-out attempts, for the action it gets."""
     rung = int(allocation.chosen[index])
-    if rung == -2:
-        raise _CannotRunError("some classes are served the fallback")
     action = allocation.ladder.action_of(rung) if rung >= 0 else {}
     own = {k: v for k, v in key.items() if classes == "group" or k not in ("task", "problem")}
     candidates = [
@@ -324,7 +325,7 @@ def _mean(
 ) -> tuple[float, float]:
     """Weighted mean gain over classes and its standard error, problems as the units."""
     total = sum(weight.values())
-    if all(len(gains[0]) == 1 for gains in trial.values()):  # classes are problems
+    if all(len(g) == 1 for gains in trial.values() for g in gains):  # classes are problems
         each = np.array([np.mean(gains) for gains in trial.values()])
         share = np.array([weight[key] for key in trial]) / total
         gain = float(share @ each)
@@ -332,7 +333,9 @@ def _mean(
         return gain, float(np.sqrt(P / max(P - 1, 1) * (share**2 @ (each - gain) ** 2)))
     gain, variance = 0.0, 0.0
     for key, gains in trial.items():
-        own, part = np.mean(gains, axis=0), weight[key] / total
+        size = max(len(g) for g in gains)
+        own = np.mean([np.broadcast_to(g, size) for g in gains], axis=0)
+        part = weight[key] / total
         gain += part * float(own.mean())
         variance += part**2 * float(own.var(ddof=1)) / len(own) if len(own) > 1 else 0.0
     return gain, float(np.sqrt(variance))

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from scaling.curves import OwnCost
 
 
+_TILT = 1e-9  # of value over the range of the costs
+
+
 @dataclass(frozen=True)
 class Answer:
     """Actions for all classes, before the ladder is written.
@@ -176,7 +179,10 @@ class Problem:
         return self._report(limit, self.use(limit.resource, answer))
 
     def answer(self, priced: Limit | None, *, split: bool, evenly: bool = False) -> Answer:
-        """The best allocation where `priced` is the one limit that may bind; the even spend if asked."""
+        """The best allocation where `priced` is the one limit that may bind.
+
+        With `evenly` the even spend instead: of actions of one value the dearest that the average affords.
+        """
         menu = self.menu
         resource = self.limits[0].resource if priced is None else priced.resource
         cost = menu.cost[resource]
@@ -242,9 +248,10 @@ class Problem:
                     "budget. Raise the budget, or allow doing nothing (--allow-skip)."
                 )
             return answer
-        hull = upper_hull(
-            menu.value, menu.cost[resource], menu.start, allowed=allowed, nothing=menu.skip
-        )
+        value, cost = menu.value, menu.cost[resource]
+        if asked:  # an action that is worth no more still belongs to an even spend
+            value = value + _TILT * cost / max(float(cost.max()), 1e-300)
+        hull = upper_hull(value, cost, menu.start, allowed=allowed, nothing=menu.skip)
         # the last vertex is the most valuable one; its cost is within the average budget
         last = np.diff(hull.start)[menu.curve[self.usable]] - 1
         solution = Solution(last, answer.solution.price)
