@@ -31,7 +31,7 @@ Weights = Mapping[Any, float] | Iterable[Mapping[str, Any]]
 GATE_NOT_RUN = {
     "code": "gate-not-run",
     "message": "The no-harm gate was not run: this allocation was not checked against held-out "
-    "attempts.",
+    "attempts (--gate does it).",
 }
 
 
@@ -55,6 +55,8 @@ def allocate(
     target: float | None = None,
     method: Literal["price", "exact"] = "price",
     risk: Risk | Mapping[str, Any] | None = None,
+    gate: bool = False,
+    evenly: bool = False,
     seed: int = 0,
 ) -> Allocation:
     """Choose an action for every class so that the budget buys the most.
@@ -100,7 +102,10 @@ def allocate(
             the mean value over the worst tenth of the draws, `{"cost_confidence": 0.95}` keeps the
             limits with that probability, `{"regret": True}` tells the regret over draws also where
             classes are problems, `{"draws": 500}` says of how many.
-        seed: recorded in the result, and that of posterior draws.
+        gate: check the gain over the even spend on held-out attempts first, and spend evenly where
+            they do not show one (`scaling.policy.no_harm`).
+        evenly: spend evenly: every class gets its best action within the average budget.
+        seed: recorded in the result; that of posterior draws and of the gate's cuts.
 
     Raises:
         UsageError: options that do not go together, a resource without a cost, or a problem too large
@@ -124,6 +129,21 @@ def allocate(
         raise UsageError(f"Unknown method '{method}'. Methods: price, exact.")
 
     wanted = Risk.of(risk)
+    verdict = None
+    if gate:
+        if target is not None or wanted.cvar is not None or method != "price":
+            raise UsageError(
+                "The gate compares an allocation of a budget with its even spend. Leave out the target value, "
+                "the CVaR and the exact method, or the gate (--gate)."
+            )
+        from scaling.policy import no_harm
+
+        verdict = no_harm(
+            sources, asked, classes=classes, values=values, weights=weights, seed=seed,
+            allow_skip=allow_skip, until_success=until_success, until_accepted=until_accepted,
+            costs=costs,
+        )  # fmt: skip
+        evenly = evenly or not verdict.opened
     drawn: Scenarios | None = None
     if target is not None and (wanted.regret or wanted.cvar or wanted.cost_confidence):
         raise UsageError(
@@ -164,9 +184,10 @@ def allocate(
                 seed=seed,
             )
         priced, answer, problem = _answered(
-            menu, limits, None if target is None else unit, method=method, split=split
-        )
-        return result.allocation(problem, answer, priced, split=split, seed=seed)
+            menu, limits, None if target is None else unit,
+            method=method, split=split, evenly=evenly,
+        )  # fmt: skip
+        return result.allocation(problem, answer, priced, split=split and not evenly, seed=seed)
 
     if wanted.cost_confidence is None:
         allocation = within(asked)
@@ -182,17 +203,24 @@ def allocate(
         if hasattr(one, "intervals") and until_accepted is None:  # they are those of coverage
             ladder = one.intervals(ladder)
     allocation = replace(allocation, menu=menu)
+    said = verdict.caution if verdict else GATE_NOT_RUN if from_fit else None
     ladder = with_sensitivity(ladder, allocation)
     return replace(
         allocation,
         ladder=ladder,
         regret=regret(allocation, drawn, seed=seed) if tell and drawn is not None else None,
-        cautions=(*allocation.cautions, *([GATE_NOT_RUN] if from_fit else [])),
+        cautions=(*allocation.cautions, *([] if said is None else [said])),
     )
 
 
 def _answered(
-    menu: Menu, limits: tuple[Limit, ...], target: str | None, *, method: str, split: bool
+    menu: Menu,
+    limits: tuple[Limit, ...],
+    target: str | None,
+    *,
+    method: str,
+    split: bool,
+    evenly: bool = False,
 ) -> tuple[Limit | None, Answer, Problem]:
     """The budget that is priced, the answer, and the problem.
 
@@ -203,6 +231,8 @@ def _answered(
 
     problem = Problem.of(menu, limits, target)
     rows = [limit for limit in limits if limit.scope != "each"]
+    if evenly:
+        return _even(problem, rows)
     priced = target is None and method == "price"
     if priced and (not rows or (len(rows) == 1 and rows[0].is_budget)):
         alone = rows[0] if rows else None
@@ -224,6 +254,20 @@ def _answered(
             return alone, other, problem
     resource = None if target is not None else problem.resource_of(None)
     return next((b for b in budgets if b.resource == resource), None), found, problem
+
+
+def _even(problem: Problem, rows: Sequence[Limit]) -> tuple[Limit, Answer, Problem]:
+    """The even spend of the first budget."""
+    budget = next((limit for limit in rows if limit.is_budget), None)
+    if budget is None:
+        raise UsageError("An even spend is of a budget. Give one (--budget X --unit RESOURCE).")
+    answer = problem.answer(budget, split=False, evenly=True)
+    if not problem.keeps(answer):
+        raise UsageError(
+            "The even spend does not keep every limit that is not a budget. Leave out the floors, "
+            "shares and percentiles, or the even spend (--gate)."
+        )
+    return budget, answer, problem
 
 
 # --- reading the question --------------------------------------------------------------------

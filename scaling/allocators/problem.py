@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from scaling.curves import OwnCost
 
 
+_TILT = 1e-9  # of value over the range of the costs
+
+
 @dataclass(frozen=True)
 class Answer:
     """Actions for all classes, before the ladder is written.
@@ -228,8 +231,11 @@ class Problem:
         """Whether an answer keeps every limit."""
         return all(limit.is_kept(self.realised(limit, answer)) for limit in self.limits)
 
-    def answer(self, priced: Limit | None, *, split: bool) -> Answer:
-        """The best allocation where `priced` is the one limit that may bind."""
+    def answer(self, priced: Limit | None, *, split: bool, evenly: bool = False) -> Answer:
+        """The best allocation where `priced` is the one limit that may bind.
+
+        With `evenly` the even spend instead: of actions of one value the dearest that the average affords.
+        """
         menu = self.menu
         resource = self.resource_of(priced)
         cost = menu.cost[resource]
@@ -265,7 +271,7 @@ class Problem:
         if fallback is not None:
             bound += self.pooled * fallback.value
         answer = replace(answer, bound=bound / self.total)
-        return self.or_even(answer, resource)
+        return self.or_even(answer, resource, asked=evenly)
 
     def resource_of(self, priced: Limit | None) -> str:
         """The resource in which ladders are priced."""
@@ -284,8 +290,10 @@ class Problem:
             upper = int(hull.index[begin[i] + solution.position[i] + 1])
         return Answer(hull, self.allowed, solution, rung, upper)
 
-    def or_even(self, answer: Answer, resource: str, *, adopt: bool = True) -> Answer:
-        """The even spend instead where it is better; in any case its value beside the answer.
+    def or_even(
+        self, answer: Answer, resource: str, *, adopt: bool = True, asked: bool = False
+    ) -> Answer:
+        """The even spend instead where it is better; or where it is asked for; in any case its value beside the answer.
 
         Of a target, the even spend is of what the answer spends.
         """
@@ -299,10 +307,16 @@ class Problem:
             allowed = allowed & (menu.cost[name] <= cap)
         used = self.mass > 0
         if bool(((count(menu, allowed) == 0) & ~self.idle)[used].any()):
+            if asked:
+                raise InfeasibleError(
+                    "The even spend is not possible: some class has no action within the average "
+                    "budget. Raise the budget, or allow doing nothing (--allow-skip)."
+                )
             return answer
-        hull = upper_hull(
-            menu.value, menu.cost[resource], menu.start, allowed=allowed, nothing=self.idle
-        )
+        value, cost = menu.value, menu.cost[resource]
+        if asked:  # an action that is worth no more still belongs to an even spend
+            value = value + _TILT * cost / max(float(cost.max()), 1e-300)
+        hull = upper_hull(value, cost, menu.start, allowed=allowed, nothing=self.idle)
         # the last vertex is the most valuable one; its cost is within the average budget
         last = np.diff(hull.start)[menu.curve[self.usable]] - 1
         solution = Solution(last, answer.solution.price)
@@ -311,7 +325,7 @@ class Problem:
             bound=answer.bound, prices=answer.prices, evenly=True,
         )  # fmt: skip
         uniform = self.worth(even)
-        better = adopt and self.target is None and uniform > self.worth(answer)
+        better = asked or (adopt and self.target is None and uniform > self.worth(answer))
         return replace(even if better and self.keeps(even) else answer, uniform=uniform)
 
     # the fallback, and budgets that are too small

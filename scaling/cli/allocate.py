@@ -151,6 +151,11 @@ def _cost_options(command: Any) -> Any:
     metavar="CLASS",
     help="Say why a class got what it got: level=hard. Repeatable; with --json, that is printed.",
 )
+@click.option(
+    "--gate",
+    is_flag=True,
+    help="Spend evenly unless held-out attempts show a gain over it.",
+)
 @options.reading
 @options.seed
 def command(
@@ -186,6 +191,7 @@ def command(
     draws: int | None,
     targets: tuple[str, ...],
     explained: tuple[str, ...],
+    gate: bool,
     rename: tuple[str, ...],
     check_duplicates: bool,
     threshold: float | None,
@@ -199,6 +205,7 @@ def command(
     scaling allocate fit.json --budget 0.02 --unit usd --price-in 1 --price-out 4 \
         --input-tokens 300 -o table.json
     scaling allocate fit.json --budget 16 --unit samples --limit samples:each=64
+    scaling allocate fit.json --class problem --budget 16 --unit samples --allow-skip --gate
     scaling allocate menu.csv --budget 0.01 --unit usd -o table.json
     scaling allocate menu.csv --limit usd=0.01 --limit seconds:p95=2 --floor level=hard:0.5
     scaling allocate menu.csv --target-value 0.8 --unit usd
@@ -285,6 +292,7 @@ def command(
             queries=queries,
             target=target,
             risk=risk,
+            gate=gate,
             **how,
         )
         reasons = [explain(allocation, find_class(allocation.ladder, text)) for text in explained]
@@ -327,7 +335,7 @@ def _refuse_beside_frontier(unit: str | None, *, as_frontier: bool) -> None:
     if unit is None:
         raise UsageError("--frontier: name the resource whose budget is varied, with --unit.")
     told = options.given()
-    beside = ("cvar", "cost_confidence", "tell_regret", "draws", "targets", "explained")
+    beside = ("gate", "cvar", "cost_confidence", "tell_regret", "draws", "targets", "explained")
     for name in ("budget", "target_value", "per", "queries", *beside):
         if name in told:
             raise UsageError(

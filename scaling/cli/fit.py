@@ -46,6 +46,12 @@ if TYPE_CHECKING:
 @click.option(
     "--min-attempts", type=int, metavar="M", help="Leave out problems with fewer attempts."
 )
+@click.option(
+    "--siblings",
+    multiple=True,
+    metavar="SWEEP",
+    help="Other models' logs of the same problems, for budgets of single problems. Repeatable.",
+)
 @options.seed
 @options.reading
 @click.option("--strict", is_flag=True, help="Exit 3 where any group is not usable.")
@@ -64,6 +70,7 @@ def command(
     replicates: int,
     level: float,
     min_attempts: int | None,
+    siblings: tuple[str, ...],
     seed: int,
     rename: tuple[str, ...],
     check_duplicates: bool,
@@ -76,6 +83,7 @@ def command(
     scaling fit log.csv --law beta-binomial -o fit.json
     scaling fit log.csv --law beta-binomial --by level,model
     scaling fit counts.csv --law exponentiated-power --preset brown2024 --by model
+    scaling fit counts.csv --law beta-binomial --siblings others.csv -o fit.json
     cat counts.csv | scaling fit - --law beta-binomial --json
     scaling fit runtimes.csv --law idealized-runtime --by model
 
@@ -91,7 +99,7 @@ def command(
         model.preset(preset)
     columns, cuts = options.columns(by), options.bins(bins)
     kept = options.each_pair(where, "--where")
-    options.check_output(output, sources)
+    options.check_output(output, (*sources, *siblings))
 
     import scaling
 
@@ -99,6 +107,12 @@ def command(
         sources, rename=rename, check_duplicates=check_duplicates, threshold=threshold
     )
     options.notes(sweep)
+    others = None
+    if siblings:
+        others = options.read_sweep(
+            siblings, rename=rename, check_duplicates=check_duplicates, threshold=threshold
+        )
+        options.notes(others)
     with show.progress(f"fitting {law}") as progress:
         result = scaling.fit(
             sweep,
@@ -113,6 +127,7 @@ def command(
             bins=cuts or None,
             where=kept or None,
             min_attempts=min_attempts,
+            siblings=others,
             progress=progress,
         )
     text = show.document(result.to_json())
@@ -202,6 +217,7 @@ def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
             tuple(quality[n] for n in shown),
             lambda g: tuple(show.number(g.fit.get(n)) for n in shown),
         )
+    _siblings(groups)
     show.cautions(
         ("" if len(groups) == 1 else g.label(), c.code, c.message)
         for g in groups
@@ -209,8 +225,25 @@ def report(result: FitResult, path: str | None, source: str, keep: str) -> None:
     )
     if result.usable:
         budget = _budget([g for g in groups if g.usable])
-        allocate = f"scaling allocate {shlex.quote(path or '')} {budget} -o table.json"
+        single = "--class problem " * any(g.transfer is not None for g in groups)
+        allocate = f"scaling allocate {shlex.quote(path or '')} {single}{budget} -o table.json"
         show.following(allocate if path else keep)
+
+
+def _siblings(groups: tuple[GroupFit, ...]) -> None:
+    """What other models' logs were worth, by group."""
+    for g in groups:
+        if g.transfer is None:
+            continue
+        named = ", ".join(
+            f"{s.model} {'left out' if s.correlation is None else show.number(s.correlation, 2)}"
+            for s in g.transfer.siblings
+        )
+        of = "" if len(groups) == 1 else f"{g.label()}: "
+        show.line(
+            "siblings",
+            f"{of}{g.transfer.explained:.0%} of difficulty is shared; correlations {named}",
+        )
 
 
 def _budget(groups: list[GroupFit]) -> str:

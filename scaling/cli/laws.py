@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -100,7 +101,7 @@ def _record(law: Law) -> dict[str, Any]:
         "output": {
             "name": law.output.name,
             "meaning": law.output.meaning,
-            "range": list(law.output.range),
+            "range": [end if math.isfinite(end) else None for end in law.output.range],
         },
         "inputs": [{"symbol": i.symbol, "column": i.column, "unit": i.unit} for i in law.inputs],
         "params": [

@@ -13,8 +13,10 @@ from scaling.core import registry
 from scaling.core.caution import Caution
 from scaling.data.evidence import ResourceUse
 from scaling.errors import InputError, UsageError
+from scaling.fitting.copula import Log
 from scaling.fitting.passk import UniqueCounts
 from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, Problems
+from scaling.fitting.transfer import Sibling, Transfer
 
 if TYPE_CHECKING:
     import os
@@ -48,6 +50,7 @@ def head(fit: FitResult, kind: str) -> dict[str, Any]:
             "seed": fit.interval.seed,
         },
         "data": dict(fit.data),
+        **({} if fit.siblings is None else {"siblings": dict(fit.siblings)}),
         "bins": {k: list(v) for k, v in fit.bins.items()},
         "tool": dict(fit.tool),
     }
@@ -94,7 +97,7 @@ def _group(g: GroupFit) -> dict[str, Any]:
             "inputs": {name: v.tolist() for name, v in g.points[0].items()},
             "value": g.points[1].tolist(),
         }
-    return {
+    document = {
         "by": dict(g.by),
         "n_problems": g.n_problems,
         "n_samples": g.n_samples,
@@ -109,6 +112,23 @@ def _group(g: GroupFit) -> dict[str, Any]:
         "status": g.status,
         "cautions": [c.document() for c in g.cautions],
     }
+    if g.transfer is not None:
+        t = g.transfer
+        document["transfer"] = {
+            "rates": t.rates.tolist(),
+            "mass": t.mass.tolist(),
+            "shared": t.shared,
+            "explained": t.explained,
+            "siblings": [
+                {
+                    "model": s.model,
+                    "counts": np.stack(s.log, axis=1).tolist(),
+                    "correlation": s.correlation,
+                }
+                for s in t.siblings
+            ],
+        }
+    return document
 
 
 def load(path: str | os.PathLike[str]) -> FitResult:
@@ -162,6 +182,7 @@ def loads(text: str, name: str = "the text given") -> FitResult:
         data=document["data"],
         bins={k: tuple(v) for k, v in document.get("bins", {}).items()},
         tool=document["tool"],
+        siblings=document.get("siblings"),
     )
 
 
@@ -228,7 +249,23 @@ def _read_group(law: str, objective: str, g: Mapping[str, Any]) -> GroupFit:
         resources={n: ResourceUse(**r) for n, r in g["resources"].items()},
         status=g["status"],
         cautions=tuple(Caution(**c) for c in g["cautions"]),
+        transfer=None if "transfer" not in g else _read_transfer(g["transfer"], problems),
     )
+
+
+def _read_transfer(t: Mapping[str, Any], problems: Problems | None) -> Transfer:
+    rates, mass = np.array(t["rates"], dtype=float), np.array(t["mass"], dtype=float)
+    if problems is None or mass.shape != (len(problems.n), len(rates)):
+        raise ValueError("transfer does not hold one row a problem and one column a rate")
+    if np.any(np.abs(mass.sum(axis=1) - 1) > 1e-6):
+        raise ValueError("a posterior in transfer does not add up to one")
+    siblings = tuple(
+        Sibling(s["model"], Log(*np.array(s["counts"], dtype=np.int64).T), s["correlation"])
+        for s in t["siblings"]
+    )
+    if any(len(s.log.n) != len(mass) or np.any(s.log.c > s.log.n) for s in siblings):
+        raise ValueError("a sibling does not hold one pair of attempts and successes a problem")
+    return Transfer(rates, mass, t["shared"], t["explained"], siblings)
 
 
 def _read_estimate(e: Mapping[str, Any]) -> Estimate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from scaling.core.tabulated import FORECAST
 from scaling.data.evidence import Counts, Evidence, Points, Runtimes
 from scaling.errors import UsageError
 from scaling.fitting import passk
+from scaling.fitting import siblings as kin
 from scaling.fitting.cautions import of_evidence
+from scaling.fitting.copula import Log
 from scaling.fitting.estimates import estimates
 from scaling.fitting.feasibility import check_feasible, exact_curve
 from scaling.fitting.forecast_fit import by_forecast
@@ -36,6 +39,7 @@ from scaling.fitting.result import Estimate, FitResult, GroupFit, IntervalSpec, 
 from scaling.fitting.runtimes import fit_runtimes
 from scaling.fitting.slope import effective_slope
 from scaling.fitting.stopped import curve, error_grid, stopping_batch
+from scaling.fitting.transfer import transfer
 
 if TYPE_CHECKING:
     from scaling.data import Sweep
@@ -62,6 +66,7 @@ def fit(
     bins: Mapping[str, Any] | None = None,
     where: Mapping[str, Any] | None = None,
     min_attempts: int | None = None,
+    siblings: Sweep | None = None,
     progress: Progress | None = None,
 ) -> FitResult:
     """Fit a law to a sweep.
@@ -84,11 +89,15 @@ def fit(
         bins: column to cut points, or to a number of quantile bins.
         where: column to the value to keep.
         min_attempts: leave out problems with fewer attempts.
+        siblings: other models' logs, matched on task and problem (of this sweep's own models, each is
+            left out of its own group). Each problem then gets a posterior from its own attempts and
+            theirs (`scaling.fitting.transfer`), which budgets of single problems are made of; the law
+            itself does not change. With `beta-binomial` only.
         progress: called with the share of the work done.
 
     Raises:
         UsageError: for a name that does not exist or options that contradict each other.
-        InputError: for a sweep that the law cannot be fitted to.
+        InputError: for a sweep that the law cannot be fitted to, or siblings that share no problem.
     """
     if not hasattr(sweep, "groups"):
         msg = (
@@ -112,6 +121,13 @@ def fit(
         if timed
         else sweep.groups(by, bins=bins, where=where, min_attempts=min_attempts)
     )
+    others = None if siblings is None else kin.others_of(siblings, declared, bins)
+    shared = [
+        (None, []) if others is None or isinstance(group, Runtimes) else kin.matched(group, others)
+        for group in groups
+    ]
+    if others is not None and all(found is None for found, _ in shared):
+        kin.refuse_strangers([g for g in groups if isinstance(g, Counts)], others)
     report = progress or (lambda _: None)
     fitted = []
     for i, evidence in enumerate(groups):
@@ -130,6 +146,10 @@ def fit(
         else:
             fitted.append(_fit_counts(plan, evidence))
         report((i + 1) / len(groups))
+    fitted = [
+        replace(group, transfer=found, cautions=(*group.cautions, *said))
+        for group, (found, said) in zip(fitted, shared, strict=True)
+    ]
     return FitResult(
         law=declared.name,
         objective=chosen.name,
@@ -139,7 +159,53 @@ def fit(
         data=sweep.provenance,
         bins=sweep.cuts(bins) if bins else {},
         tool={"name": "scaling", "version": __version__},
+        siblings=None if siblings is None else siblings.provenance,
     )
+
+
+def refitted(
+    fit: FitResult,
+    counts: Sequence[Counts],
+    rows: Sequence[NDArray[np.int64]],
+    *,
+    classes: str,
+) -> FitResult:
+    """The same on other counts of the same groups, without intervals: what a menu is made of.
+
+    Args:
+        fit: the fit, whose siblings' logs are used again.
+        counts: one for each group.
+        rows: of each group's problems, those that `counts` holds.
+        classes: `group` for the law, `problem` for posteriors of problems; where these come from siblings,
+            the law is not fitted again.
+    """
+    law = registry.law(fit.law)
+    spec = replace(fit.interval, method="none", replicates=0)
+    plan = Plan(law, law.objective(fit.objective), POINTS, spec, lambda _: None, False)
+    groups = []
+    for old, evidence, mine in zip(fit.groups, counts, rows, strict=True):
+        if classes == "group" or old.transfer is None:
+            groups.append(_fit_counts(plan, evidence))
+            continue
+        known = old.transfer.siblings
+        found = transfer(
+            Log(evidence.n, evidence.c),
+            [s.log.take(mine) for s in known],
+            [s.model for s in known],
+        )
+        groups.append(
+            replace(
+                old,
+                n_problems=len(evidence.n),
+                n_samples=int(evidence.n.sum()),
+                counts=passk.unique_counts(evidence.n, evidence.c),
+                problems=Problems(evidence.task, evidence.problem, evidence.n, evidence.c),
+                max_n=int(evidence.n.max()),
+                reach=int(evidence.n.max()),
+                transfer=found,
+            )
+        )
+    return replace(fit, interval=spec, groups=tuple(groups))
 
 
 def _interval(

@@ -12,6 +12,7 @@ from numpy.polynomial.chebyshev import chebfit, chebpts1, chebval
 from numpy.typing import NDArray
 
 from scaling.core import registry
+from scaling.core.caution import Caution
 from scaling.core.law import Law
 from scaling.core.rates import Latent
 from scaling.core.tabulated import FORECAST
@@ -21,11 +22,17 @@ from scaling.data.evidence import Counts, Scalar
 from scaling.data.plugin import BEYOND, plugin_menu
 from scaling.data.schema import ACTION_COLUMNS
 from scaling.errors import NotUsableError, UsageError
+from scaling.fitting.copula import Log
 from scaling.fitting.result import FitResult, GroupFit
+from scaling.fitting.transfer import Transfer, transfer
 
 FloatArray = NDArray[np.float64]
 
 _DEGREE = 96
+_PRIOR = Caution(
+    "prior-decides",
+    "the counts do not identify the law; what single problems are expected to gain rests on its prior, too.",
+)
 
 
 def menu(
@@ -45,7 +52,7 @@ def menu(
     if values not in ("posterior", "plugin") or classes not in ("group", "problem"):
         msg = f"values are posterior or plugin (not {values!r}), classes group or problem (not {classes!r})"
         raise UsageError(msg)
-    if not fit.usable:
+    if not any(_served(g, classes) for g in fit.groups):
         raise NotUsableError(" ".join(dict.fromkeys(g.why_not() for g in fit.groups)))
     costs = costs or SampleCosts()
     if values == "plugin":
@@ -86,22 +93,45 @@ def menu(
             if classes == "group"
             else _of_problems(group, law, len(tasks) > 1, shared)
         )
-        if not group.usable:  # what its classes would spend is known, though not what it would buy
+        if not _served(
+            group, classes
+        ):  # what its classes would spend is known, though not what it would buy
             own = (({"model": group.model or "", **knobs}, cost),)
             part = replace(part, unusable_cost=dict.fromkeys(range(len(part.weight)), own))
         parts.append(part)
     return merge(parts)
 
 
+def _served(group: GroupFit, classes: str) -> bool:
+    """Whether a group's classes can be told what samples buy: by the law, or problem by problem."""
+    return group.usable or (classes == "problem" and posteriors(group) is not None)
+
+
+def posteriors(group: GroupFit) -> Transfer | None:
+    """Posteriors of the problems that do not rest on one estimate of the law's parameters.
+
+    With siblings where the fit has them; where the counts do not identify a beta-binomial, those of the
+    group alone, its parameters integrated out under their prior. Else None.
+    """
+    if group.transfer is not None or group.usable:
+        return group.transfer
+    if group.law != "beta-binomial" or group.problems is None:
+        return None
+    return transfer(Log(group.problems.n, group.problems.c), ())
+
+
 def _class_key(group: GroupFit, size: int = 1) -> dict[str, NDArray[Any]]:
     return {c: np.full(size, v) for c, v in group.by.items() if c not in ACTION_COLUMNS}
 
 
-def _cautions(group: GroupFit, index: int) -> dict[int, tuple[Mapping[str, str], ...]]:
+def _cautions(
+    group: GroupFit, index: int, *, prior: bool = False
+) -> dict[int, tuple[Mapping[str, str], ...]]:
     # Where groups that differ in action columns merge into one class, a caution names its group.
     own = ", ".join(f"{c}={v}" for c, v in group.by.items() if c in ACTION_COLUMNS)
     named = {"group": own} if own else {}
-    found = tuple({**c.document(), **named} for c in group.cautions)
+    said = [*group.cautions, *([_PRIOR] if prior else [])]
+    found = tuple({**c.document(), **named} for c in said)
     return {index: found} if found else {}
 
 
@@ -178,8 +208,11 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
     key["problem"] = problems.problem
     curve = counts.place(problems.n, problems.c)
     value = np.zeros((0, len(shared["samples"])))
-    refuse_too_large(len(counts.n), len(shared["samples"]))
-    if group.usable and isinstance(law.rates, Latent):  # an integral for each value: take fewer
+    by_problem = posteriors(group)
+    refuse_too_large(len(counts.n if by_problem is None else curve), len(shared["samples"]))
+    if by_problem is not None:
+        value, curve = by_problem.coverage(shared["samples"]), np.arange(size)
+    elif group.usable and isinstance(law.rates, Latent):  # an integral for each value: take fewer
         value = _smooth(
             lambda k: law.posterior_value(group.theta, counts.n, counts.c, {"samples": k}).T,
             shared["samples"],
@@ -190,14 +223,14 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
         value,
         key=key,
         weight=np.ones(size),
-        curve=curve if group.usable else np.full(size, -1),
+        curve=curve if group.usable or by_problem is not None else np.full(size, -1),
         estimand="benchmark",
         support={
             "n_problems": np.ones(size, dtype=np.int64),
             "n_samples": problems.n,
             "max_observed_n": problems.n,
         },
-        cautions=_cautions(group, -1),
+        cautions=_cautions(group, -1, prior=not group.usable and by_problem is not None),
         **shared,
     )
 
@@ -231,7 +264,7 @@ def _provenance(fit: FitResult, costs: SampleCosts) -> dict[str, Any]:
                 "n_samples": sum(g.n_samples for g in fit.groups),
             }
         ],
-        "data": [dict(fit.data)],
+        "data": [dict(d) for d in (fit.data, fit.siblings) if d is not None],
         "prices": costs.prices,
         "cost_model": costs.cost_model,
         "seed": fit.interval.seed,

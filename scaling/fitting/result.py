@@ -16,6 +16,7 @@ from scaling.data.evidence import ResourceUse, Scalar
 from scaling.errors import NotUsableError
 from scaling.fitting import stopped
 from scaling.fitting.passk import UniqueCounts
+from scaling.fitting.transfer import Transfer
 
 if TYPE_CHECKING:
     import os
@@ -98,6 +99,8 @@ class GroupFit:
         resources: use per sample.
         status: "ok", "not-identified" or "not-converged".
         cautions: what a reader must know.
+        transfer: posteriors of the problems' rates with other models' logs, in the order of `problems`; None
+            without siblings.
     """
 
     law: str
@@ -119,6 +122,7 @@ class GroupFit:
     resources: Mapping[str, ResourceUse]
     status: Status
     cautions: tuple[Caution, ...]
+    transfer: Transfer | None = None
 
     @property
     def usable(self) -> bool:
@@ -209,6 +213,7 @@ class FitResult:
         data: `sha256` of the sorted sufficient statistics, `format`, `rows`.
         bins: cut points of binned columns; the groups hold bin indices.
         tool: name and version that made it.
+        siblings: `sha256`, `format`, `rows` of the siblings' log, None without.
     """
 
     law: str
@@ -219,6 +224,7 @@ class FitResult:
     data: Mapping[str, Any]
     bins: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     tool: Mapping[str, str] = field(default_factory=dict)
+    siblings: Mapping[str, Any] | None = None
 
     @property
     def usable(self) -> bool:
@@ -279,7 +285,7 @@ class FitResult:
         Args:
             values: `posterior` (expectations under the fit) or `plugin` (raw rates, with a caution).
             classes: `group`, or `problem` (each problem's own posterior given its counts, at the fitted
-                parameters; count laws only).
+                parameters, or with its siblings' where the fit has them; count laws only).
             costs: what a sample costs; what is not given comes from the log's own resources.
             skip: whether doing nothing is on offer.
             extrapolate: whether to go beyond the evidence: the most attempts at any problem for a count

@@ -27,6 +27,7 @@ COMMANDS = [
     "backtest",
     "plan",
     "ask",
+    "cost",
     "allocate",
     "table",
     "report",
