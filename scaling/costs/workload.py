@@ -274,12 +274,16 @@ class Sums:
     def _scored(self, span: Span) -> FloatArray:
         if self.rules.published:
             return self._floored(1.0) * self.samples
-        return np.asarray((self.value("own", span) + self.value("each", span)) / self.block)
+        return np.asarray(
+            (self.value("own", span) + self.value("each", span)) / np.asarray(self.block)
+        )
 
     def _scored_read(self, span: Span) -> FloatArray:
         if self.rules.published:
             return self._floored(self.samples)
-        return np.asarray((self.value("own", span) + self.value("read", span)) / self.block)
+        return np.asarray(
+            (self.value("own", span) + self.value("read", span)) / np.asarray(self.block)
+        )
 
     def _floored(self, samples: FloatArray | float) -> FloatArray:
         """`floor((2 L_in + samples l) / block) l / 2`: half, as a key vector is half of K and V."""
