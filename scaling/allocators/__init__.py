@@ -8,6 +8,12 @@ from scaling.allocators.explain import explain, find_class, hopeless
 from scaling.allocators.frontier import Frontier, frontier
 from scaling.allocators.limit import Limit
 from scaling.allocators.online import PriceController
+from scaling.allocators.policy_curves import (
+    PolicyCurves,
+    budget_exponents,
+    policy_curves,
+    thresholds,
+)
 from scaling.allocators.query_menus import (
     ConcaveMenus,
     Coverage,
@@ -39,6 +45,7 @@ __all__ = [
     "Fallback",
     "Frontier",
     "Limit",
+    "PolicyCurves",
     "PosteriorCoverage",
     "PriceController",
     "QueryMenus",
@@ -51,17 +58,20 @@ __all__ = [
     "allocate",
     "allocate_stream",
     "best_p_first",
+    "budget_exponents",
     "explain",
     "find_class",
     "frontier",
     "funding",
     "hopeless",
     "index_order",
+    "policy_curves",
     "posterior_order",
     "rate_order",
     "replay",
     "round_robin",
     "round_robin_order",
+    "thresholds",
     "until_accepted",
     "until_success",
     "water_filling",

@@ -44,10 +44,10 @@ class CostBreakdown:
                 weights[t.key, t.span] = weights.get((t.key, t.span), 0.0) + factor
 
         def combined(sums: Sums) -> FloatArray:
-            out: Any = 0.0
+            out, scratch = np.zeros(sums.shape), np.empty(sums.shape)
             for (key, span), factor in weights.items():
-                out = out + factor * sums.value(key, span)
-            return np.asarray(out, dtype=np.float64)
+                out += np.multiply(sums.value(key, span), factor, out=scratch)
+            return out
 
         if not weights:
             return np.zeros(self.request.shape)

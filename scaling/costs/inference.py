@@ -185,12 +185,18 @@ class CostModel:
                 float(span.layers * m.layer_attention_flops),
                 element * span.layers * m.layer_kv_elements,
             )
-            found += [
-                Term("decode attention", "flops", pair, "own", span),
-                Term("decode attention", "flops", pair, "each", span),
-                Term("generated cache reads", "kv", token, "own", span),
-                Term("prompt cache reads", "kv", token, "read", span),
-            ]
+            if budgeted:  # whose tokens are selected is not known
+                found += [
+                    Term("decode attention", "flops", pair, "selected", span),
+                    Term("cache reads", "kv", token, "selected", span),
+                ]
+            else:
+                found += [
+                    Term("decode attention", "flops", pair, "own", span),
+                    Term("decode attention", "flops", pair, "each", span),
+                    Term("generated cache reads", "kv", token, "own", span),
+                    Term("prompt cache reads", "kv", token, "read", span),
+                ]
             if not published and self.prefill != "cached":
                 each = float(span.layers * m.layer_prefill_flops)
                 found.append(Term("prefill attention", "flops", each, "prompt_pairs", span))
@@ -212,8 +218,6 @@ class CostModel:
                 Term("decode weight reads", "weights", weight, "step_weights"),
                 Term("prefill weight reads", "weights", weight, "prompt_weights"),
             ]
-        if published and budgeted:  # the prompt is in the sum of the generated tokens
-            found = [t for t in found if t.key not in ("each", "read")]
         return tuple(found)
 
     def price(self, request: Request) -> CostBreakdown:

@@ -72,8 +72,11 @@ def attention_share(cost: CostModel, request: Request) -> FloatArray:
     """
     parts = cost.price(request).parts("eflops")
     weights = parts.pop("decode weights")
-    attention = parts["decode attention"] + parts["generated cache reads"]
-    return np.asarray((attention + parts.get("prompt cache reads", 0.0)) / weights)
+    attention = sum(v for k, v in parts.items() if k in _ATTENTION)
+    return np.asarray(attention / weights)
+
+
+_ATTENTION = ("decode attention", "generated cache reads", "prompt cache reads", "cache reads")
 
 
 def break_even_length(cost: CostModel) -> float:

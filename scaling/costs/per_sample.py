@@ -18,6 +18,9 @@ FLAGS: Mapping[str, str] = {
     "tokens": "--tokens-per-sample",
     "flops": "--parameters, --layers, --width and --input-tokens",
     "usd": "--usd-per-sample, or --price-in, --price-out and --input-tokens",
+    "bytes": "--cost kinetics, --model-config and --input-tokens",
+    "eflops": "--cost kinetics, --model-config, --hardware and --input-tokens",
+    "joules": "--cost kinetics, --model-config, --hardware and --input-tokens",
 }
 """Resource to the option that supplies it where the log does not."""
 

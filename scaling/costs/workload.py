@@ -138,7 +138,7 @@ class Request:
             )
 
     def _sums(self, rules: Rules, columns: dict[str, FloatArray | None]) -> Sums:
-        return Sums(rules, self.shares, self.share_prompt, **columns)  # type: ignore[arg-type]
+        return Sums(rules, self.share_prompt, **columns)  # type: ignore[arg-type]
 
 
 _COLUMNS = ("input_tokens", "output_tokens", "samples", "kv_budget", "block")
@@ -174,18 +174,18 @@ class Sums:
     Keys: `prompts` (prompts processed), `prompt_tokens`, `prompt_pairs` (a query token with the
     tokens it sees, while prefilling), `tokens` (generated, all samples), `own` (cached generated
     tokens read), `each` (cached prompt tokens that samples see), `read` (those that memory delivers),
-    `scored` and `scored_read` (key vectors of blocks, likewise), `step_weights` and `prompt_weights`
+    `selected` (cached tokens read under a budget, of the prompt or generated), `scored` and
+    `scored_read` (key vectors of blocks seen and delivered), `step_weights` and `prompt_weights`
     (parameters read). Those of attention are by span.
     """
 
     rules: Rules
-    shares: bool
-    shares_blocks: bool
+    share_prompt: bool
     input_tokens: FloatArray
     output_tokens: FloatArray | None
     samples: FloatArray
-    kv_budget: FloatArray | None
-    block: FloatArray | None
+    kv_budget: FloatArray | None = None
+    block: FloatArray | None = None
     lengths: FloatArray | None = None
 
     def __post_init__(self) -> None:
@@ -196,6 +196,10 @@ class Sums:
             self.lengths if self.lengths is not None else self.output_tokens
         )
         self._longest = self._length.max(axis=-1) if self._ragged else self._length
+        budget = () if self.kv_budget is None else np.shape(self.kv_budget)
+        block = () if self.block is None else np.shape(self.block)
+        known = map(np.shape, (self.input_tokens, self.samples, self._longest))
+        self.shape = np.broadcast_shapes(*known, budget, block)
 
     def value(self, key: str, span: Span | None = None) -> FloatArray:
         """One of the sums, shape of the chunk."""
@@ -211,11 +215,6 @@ class Sums:
     def _wide(self, value: FloatArray) -> FloatArray:
         return value[..., None] if self._ragged and np.ndim(value) else value
 
-    def _cap(self, span: Span) -> Cap:
-        if self.kv_budget is None:
-            return None if span.window is None else float(span.window)
-        return self.kv_budget if span.window is None else np.minimum(self.kv_budget, span.window)
-
     # --- prefill -------------------------------------------------------------------------------
 
     def _prompts(self) -> FloatArray:
@@ -225,29 +224,33 @@ class Sums:
         return np.asarray(once * self.samples if self.rules.prefills == "each" else once)
 
     def _prompt_tokens(self) -> FloatArray:
-        return np.asarray(self.value("prompts") * self.input_tokens)
+        return self._per_prompt(self.input_tokens)
+
+    def _per_prompt(self, amount: FloatArray) -> FloatArray:
+        """What each processed prompt takes; no prompt takes nothing already."""
+        if self.rules.prefills == "once":
+            return amount
+        return np.asarray(self.value("prompts") * amount)
 
     def _prompt_pairs(self, span: Span) -> FloatArray:
-        cap = None if span.window is None else float(span.window)
-        pairs = reads(0.0, self.input_tokens, cap, self.rules.own)
-        return np.asarray(self.value("prompts") * pairs)
+        pairs = reads(0.0, self.input_tokens, _window(span), self.rules.own)
+        return self._per_prompt(pairs)
 
     # --- decode --------------------------------------------------------------------------------
 
     def _tokens(self) -> FloatArray:
         return self._all(self._length)
 
-    def _own(self, span: Span) -> FloatArray:
-        if self.rules.published and self.kv_budget is not None:
+    def _selected(self, span: Span) -> FloatArray:
+        before, budget = self._wide(self.input_tokens), self._wide(np.asarray(self.kv_budget))
+        if self.rules.published:
             form = published_top_k if self.block is None else published_block
-            return self._all(form(self._wide(self.input_tokens), self._length, self._budget))
-        cap = self._cap(span)
-        cap = self._wide(cap) if isinstance(cap, np.ndarray) else cap
-        return self._all(reads(0.0, self._length, cap, self.rules.own))
+            return self._all(form(before, self._length, budget))
+        cap = budget if span.window is None else np.minimum(budget, span.window)
+        return self._all(reads(before, self._length, cap, self.rules.own))
 
-    @property
-    def _budget(self) -> FloatArray:
-        return self._wide(np.asarray(self.kv_budget))
+    def _own(self, span: Span) -> FloatArray:
+        return self._all(reads(0.0, self._length, _window(span), self.rules.own))
 
     def _seen_prompt(self, length: FloatArray, before: FloatArray, cap: Cap) -> FloatArray:
         if cap is None:
@@ -256,39 +259,31 @@ class Sums:
         return reads(before, length, cap, own) - reads(0.0, length, cap, own)
 
     def _each(self, span: Span) -> FloatArray:
-        if self.rules.published and self.kv_budget is not None:
-            return np.zeros_like(self.value("own", span))  # its sum has the prompt in it
-        cap = self._cap(span)
-        if cap is None and not self._ragged:
+        if span.window is None and not self._ragged:
             return np.asarray(self.value("tokens") * self.input_tokens)
-        cap = self._wide(cap) if isinstance(cap, np.ndarray) else cap
-        return self._all(self._seen_prompt(self._length, self._wide(self.input_tokens), cap))
+        before = self._wide(self.input_tokens)
+        return self._all(self._seen_prompt(self._length, before, _window(span)))
 
     def _read(self, span: Span) -> FloatArray:
-        if not self.shares:
+        if not self.share_prompt:
             return self.value("each", span)
-        return self._seen_prompt(self._longest, self.input_tokens, self._cap(span))
+        return self._seen_prompt(self._longest, self.input_tokens, _window(span))
 
     # --- search --------------------------------------------------------------------------------
 
     def _scored(self, span: Span) -> FloatArray:
-        own, each = self._scorable(span)
         if self.rules.published:
             return self._floored(1.0) * self.samples
-        return np.asarray((own + each) / np.asarray(self.block))
+        return np.asarray(
+            (self.value("own", span) + self.value("each", span)) / np.asarray(self.block)
+        )
 
     def _scored_read(self, span: Span) -> FloatArray:
         if self.rules.published:
             return self._floored(self.samples)
-        own, each = self._scorable(span)
-        if self.shares_blocks:  # the blocks of one prompt are the same for all samples
-            each = self._seen_prompt(self._longest, self.input_tokens, _window(span))
-        return np.asarray((own + each) / np.asarray(self.block))
-
-    def _scorable(self, span: Span) -> tuple[FloatArray, FloatArray]:
-        own = self._all(reads(0.0, self._length, _window(span), self.rules.own))
-        before = self._wide(self.input_tokens)
-        return own, self._all(self._seen_prompt(self._length, before, _window(span)))
+        return np.asarray(
+            (self.value("own", span) + self.value("read", span)) / np.asarray(self.block)
+        )
 
     def _floored(self, samples: FloatArray | float) -> FloatArray:
         """`floor((2 L_in + samples l) / block) l / 2`: half, as a key vector is half of K and V."""
@@ -335,28 +330,30 @@ class Sums:
                 in_samples = zero + experts * l * m.distinct_slope(N * share, skew=self.rules.skew)
             return zero + self._read_of(N * share) / share, in_samples, zero
         assert span is not None  # noqa: S101 - what is left is of a span
-        scored = key.startswith("scored")
-        cap = _window(span) if scored else self._cap(span)
         own = self.rules.own
-        in_length = slope_in_length(0.0, l, cap, own)
-        seen_in_length = slope_in_length(P, l, cap, own) - in_length
-        if scored or self.kv_budget is None:
-            in_cap = seen_in_cap = zero
-        else:
-            binds = 1.0 if span.window is None else np.where(self.kv_budget < span.window, 1.0, 0.0)
-            in_cap = binds * slope_in_cap(0.0, l, cap, own)
-            seen_in_cap = binds * slope_in_cap(P, l, cap, own) - in_cap
-        one = reads(0.0, l, cap, own)
-        seen = self._seen_prompt(l, P, cap)
-        mine = (N * in_length, one, N * in_cap)
-        theirs = (N * seen_in_length, seen, N * seen_in_cap)
-        together = self.shares_blocks if scored else self.shares
-        shared = (seen_in_length, zero, seen_in_cap) if together else theirs
-        parts: dict[str, tuple[tuple[FloatArray, ...], ...]]
-        parts = {"own": (mine,), "each": (theirs,), "read": (shared,)}
-        parts |= {"scored": (mine, theirs), "scored_read": (mine, shared)}
-        scale = np.asarray(self.block) if scored else 1.0
-        return tuple(zero + sum(part[i] for part in parts[key]) / scale for i in range(3))
+        if key == "selected":
+            budget = np.asarray(self.kv_budget)
+            cap = budget if span.window is None else np.minimum(budget, span.window)
+            binds = 1.0 if span.window is None else np.where(budget < span.window, 1.0, 0.0)
+            in_cap = N * binds * slope_in_cap(P, l, cap, own)
+            in_length = N * slope_in_length(P, l, cap, own)
+            return zero + in_length, zero + reads(P, l, cap, own), zero + in_cap
+        window = _window(span)
+        in_length = slope_in_length(0.0, l, window, own)
+        prompt_in_length = slope_in_length(P, l, window, own) - in_length
+        mine = N * in_length, reads(0.0, l, window, own)
+        theirs = N * prompt_in_length, self._seen_prompt(l, P, window)
+        shared = (prompt_in_length, zero) if self.share_prompt else theirs
+        parts = {
+            "own": (mine,),
+            "each": (theirs,),
+            "read": (shared,),
+            "scored": (mine, theirs),
+            "scored_read": (mine, shared),
+        }[key]
+        scale = np.asarray(self.block) if key.startswith("scored") else 1.0
+        in_length, in_samples = (zero + sum(part[i] for part in parts) / scale for i in range(2))
+        return in_length, in_samples, zero
 
 
 def _window(span: Span) -> float | None:

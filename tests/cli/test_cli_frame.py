@@ -199,6 +199,7 @@ def test_json_of_every_command_is_one_document(run, fit: Path, table: Path, leve
         ("predict", fit, "--target", "0.5"),
         ("allocate", fit, *budget, "-o", fit.parent / "t"),
         ("allocate", levels, *budget),
+        ("cost", "Qwen3-8B", "h100_sxm", "--in", 9, "--out", 9),
         ("table", "check", table),
         ("table", "lookup", table, "level=hard"),
         ("table", "lookup", table, "level=unheard-of"),
