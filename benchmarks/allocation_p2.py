@@ -209,7 +209,12 @@ def _sweep(logs: list[tuple[str, int, IntArray]]) -> scaling.Sweep:
 
 
 def _opened(fit: scaling.FitResult, b: int) -> bool:
-    options: dict[str, Any] = {"classes": "problem", "values": "posterior", "allow_skip": True}
+    options: dict[str, Any] = {
+        "classes": "problem",
+        "values": "posterior",
+        "allow_skip": True,
+        "extrapolate": True,
+    }
     return no_harm([fit], [Limit("samples", "average", float(b))], **options).opened
 
 

@@ -1,13 +1,14 @@
 """The no-harm gate: a table leaves the even spend only where held-out attempts show a gain.
 
-The attempts at each problem are cut in halves at random. One half is fitted and allocated, the other
-scores what it chose against the even spend of the same budget, by unbiased pass@k; then the halves change
-places, and all of it is repeated over several cuts. The gain of a problem is its mean over them. The gate
-opens where the mean over problems exceeds `NEEDED` standard errors, with problems as the units.
+The attempts at each problem are cut at random into four parts. Each part in turn is fitted and allocated; the
+other three score what it chose against the even spend of the same budget, by unbiased pass@k. All of it is
+repeated over several cuts, and the gain of a problem is its mean over them. The gate opens where the mean over
+problems exceeds `NEEDED` standard errors, with problems as the units.
 
-A half of h attempts scores at most h samples. So no query gets more than h in the test, and the budget is
-cut down, where need be, to one whose even spend is at most h/2: what is tested is whether the log tells
-problems apart well enough to act on.
+Why a part is so small: harm comes from spending much more than was logged, so the test keeps the ratio of
+budget to log, a quarter of each, and still has the attempts to score it. Three quarters of n attempts score at
+most that many samples; no query gets more in the test, and the budget is cut further, where need be, to one
+whose even spend is at most half of that.
 """
 
 from __future__ import annotations
@@ -38,8 +39,11 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 IntArray = NDArray[np.int64]
 
-CUTS = 4
-"""Random cuts into halves, each used both ways."""
+PARTS = 4
+"""Parts of a cut, each fitted in turn."""
+
+CUTS = 2
+"""Random cuts into parts."""
 
 NEEDED = 1.64
 """Standard errors by which the gain must exceed zero: one-sided 95%."""
@@ -79,7 +83,7 @@ def no_harm(
         sources: what is allocated from: one fit whose evidence holds counts by problem, or one sweep.
         limits: of the allocation.
         seed: of the cuts.
-        **options: of `allocate`: classes, values, weights, allow_skip, until_success, costs.
+        **options: of `allocate`: classes, values, weights, allow_skip, extrapolate, until_success, costs.
     """
     try:
         gain, error = _gain(sources, limits, seed, options)
@@ -91,14 +95,14 @@ def no_harm(
         return Verdict(True, None, None, {"code": "gate-not-run", "message": message})
     except NotUsableError:
         message = (
-            "Half of the attempts does not identify the law, so no gain over the even spend could be shown; the budget "
+            "Part of the attempts does not identify the law, so no gain over the even spend could be shown; the budget "
             "is spent evenly."
         )
         return Verdict(False, None, None, {"code": "gate-closed", "message": message})
     shown = f"{100 * gain:+.2f} points on held-out attempts, standard error {100 * error:.2f}"
     if gain > NEEDED * error and gain > 0:
         message = (
-            f"The gain over the even spend was {shown}, at a budget that halves of the log can "
+            f"The gain over the even spend was {shown}, at a budget that parts of the log can "
             "score."
         )
         return Verdict(True, gain, error, {"code": "gate-open", "message": message})
@@ -115,9 +119,6 @@ class _Group:
 
     counts: Counts
     rows: IntArray
-
-    def half(self, n: IntArray, c: IntArray) -> Counts:
-        return replace(self.counts, n=n, c=c)
 
 
 def _gain(
@@ -141,30 +142,25 @@ def _gain(
         and source.objective != "likelihood"
     ):
         raise _CannotRunError(
-            f"the law was fitted by {source.objective}; halves are refitted by likelihood only"
+            f"the law was fitted by {source.objective}; parts are refitted by likelihood only"
         )
     whole = _groups(source)
     groups, most = _testable(whole)
     if options.get("weights") is not None and any(
         len(g.rows) < len(w.rows) for g, w in zip(groups, whole, strict=True)
     ):
-        raise _CannotRunError(
-            f"weights are given, and some problems have fewer than {2 * most} attempts"
-        )
+        raise _CannotRunError("weights are given, and some problems have fewer attempts than most")
     scale = None
     trial: dict[tuple[Any, ...], list[FloatArray]] = {}
     weight: dict[tuple[Any, ...], float] = {}
     rng = np.random.default_rng(seed)
     for _ in range(CUTS):
-        first = [
-            rng.hypergeometric(g.counts.c, g.counts.n - g.counts.c, g.counts.n // 2) for g in groups
-        ]
-        one = [g.half(g.counts.n // 2, c) for g, c in zip(groups, first, strict=True)]
-        other = [
-            g.half(g.counts.n - h.n, g.counts.c - h.c) for g, h in zip(groups, one, strict=True)
-        ]
-        for fitted, held in ((one, other), (other, one)):
-            trained = _Trained(source, fitted, [g.rows for g in groups])
+        left = [g.counts for g in groups]
+        for _ in range(PARTS):
+            part = [_part(g.counts, rest, rng) for g, rest in zip(groups, left, strict=True)]
+            held = [_less(g.counts, taken) for g, taken in zip(groups, part, strict=True)]
+            left = [_less(rest, taken) for rest, taken in zip(left, part, strict=True)]
+            trained = _Trained(source, part, [g.rows for g in groups])
             if scale is None:
                 scale = _scale(trained, limits, most, options)
             asked = _scaled(limits, scale, most)
@@ -174,6 +170,16 @@ def _gain(
                 trial.setdefault(key, []).append(gains)
                 weight[key] = w
     return _mean(trial, weight)
+
+
+def _part(whole: Counts, left: Counts, rng: np.random.Generator) -> Counts:
+    """A part of the attempts, of those that are left."""
+    size = whole.n // PARTS
+    return replace(whole, n=size, c=rng.hypergeometric(left.c, left.n - left.c, size))
+
+
+def _less(counts: Counts, taken: Counts) -> Counts:
+    return replace(counts, n=counts.n - taken.n, c=counts.c - taken.c)
 
 
 def _groups(source: FitResult | Sweep) -> list[_Group]:
@@ -193,7 +199,7 @@ def _groups(source: FitResult | Sweep) -> list[_Group]:
 
 
 def _testable(groups: list[_Group]) -> tuple[list[_Group], int]:
-    """Problems with enough attempts for two halves, and the most samples that a half can score."""
+    """Problems with as many attempts as most have, and the most samples that can be scored."""
     from scaling.data.groups import looks_success_stopped
 
     for g in groups:
@@ -202,27 +208,27 @@ def _testable(groups: list[_Group]) -> tuple[list[_Group], int]:
             rule != "fixed" and looks_success_stopped(g.counts)
         ):
             raise _CannotRunError(
-                "attempts stop at the first success, so halves of them are not alike"
+                "attempts stop at the first success, so parts of them are not alike"
             )
-    most = int(np.median(np.concatenate([g.counts.n // 2 for g in groups])))
-    if most < 2:
-        raise _CannotRunError(f"most problems have {2 * most + 1} attempts or fewer; it needs four")
+    usual = int(np.median(np.concatenate([g.counts.n for g in groups])))
+    if usual < PARTS:
+        raise _CannotRunError(f"most problems have {usual} attempts or fewer; it needs four")
     out = []
     for g in groups:
-        rows = np.flatnonzero(g.counts.n // 2 >= most)
+        rows = np.flatnonzero(g.counts.n >= usual)
         if not len(rows):
             raise _CannotRunError(
-                f"no problem of one group has the {2 * most} attempts that others have"
+                f"no problem of one group has the {usual} attempts that others have"
             )
         c = g.counts
         taken = replace(c, task=c.task[rows], problem=c.problem[rows], n=c.n[rows], c=c.c[rows])
         out.append(_Group(taken, rows))
-    return out, most
+    return out, usual - usual // PARTS
 
 
 @dataclass(frozen=True)
 class _Trained:
-    """The source on half of the attempts, as what allocate takes."""
+    """The source on part of the attempts, as what allocate takes."""
 
     source: FitResult | Sweep
     counts: Sequence[Counts]
@@ -246,8 +252,8 @@ class _Trained:
 def _scale(
     trained: _Trained, limits: Sequence[Limit], most: int, options: Mapping[str, Any]
 ) -> float:
-    """The largest power of a half of the budget whose even spend a half of the attempts can score."""
-    scale = 1.0
+    """What to multiply the budget by, so that the even spend is half of what can be scored or less."""
+    scale = 1.0 / PARTS
     while scale > 1e-6:
         try:
             even = allocate(trained, limits=_scaled(limits, scale, most), **options, evenly=True)
@@ -257,7 +263,7 @@ def _scale(
         if not len(rung) or 2 * even.ladder.action["samples"][rung].max() <= most:
             return scale
         scale /= 2
-    raise _CannotRunError("the budget cannot be cut down to what half of the attempts can score")
+    raise _CannotRunError("the budget cannot be cut down to what part of the attempts can score")
 
 
 def _scaled(limits: Sequence[Limit], scale: float, most: int) -> list[Limit]:

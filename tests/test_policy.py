@@ -111,10 +111,10 @@ def test_groups_are_gated_with_their_problems_as_units():
     rng = np.random.default_rng(6)
     rate = np.concatenate([rng.beta(0.2, 30.0, 100), rng.beta(1.0, 2.0, 100)])
     level = np.repeat(["hard", "easy"], 100)
-    fit = fitted(rate, 32, 7, level=level)
+    fit = fitted(rate, 128, 7, level=level)
     verdict = no_harm(
         [fit],
-        [Limit("samples", "average", 4.0)],
+        [Limit("samples", "average", 16.0)],
         classes="group",
         values="posterior",
         allow_skip=True,

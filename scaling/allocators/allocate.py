@@ -140,8 +140,8 @@ def allocate(
 
         verdict = no_harm(
             sources, asked, classes=classes, values=values, weights=weights, seed=seed,
-            allow_skip=allow_skip, until_success=until_success, until_accepted=until_accepted,
-            costs=costs,
+            allow_skip=allow_skip, extrapolate=extrapolate, until_success=until_success,
+            until_accepted=until_accepted, costs=costs,
         )  # fmt: skip
         evenly = evenly or not verdict.opened
     drawn: Scenarios | None = None

@@ -28,7 +28,7 @@ _NOTHING = 1e-40  # products of numbers below it would be subnormal, which is sl
 _LOG_NOTHING = -92.0
 _UNSEEN = 1e-12  # rates this near to 0 or 1 are 0 or 1 to any log
 
-_SPREAD = (np.log(0.2), 1.0)  # of log alpha: mean, standard deviation
+_SPREAD = (np.log(0.2), 1.0)  # of log alpha: centre and scale of a t with two degrees of freedom
 _OWN_SPREAD = 0.5  # of a model's log alpha about that of all the models
 _PSEUDO = 30.0  # problems that the family R0 is worth
 _RHO = np.array([0.3, 0.5, 0.65, 0.75, 0.85, 0.9, 0.95, 0.98])
@@ -102,9 +102,9 @@ def log_evidence(n: ArrayLike, c: ArrayLike, alpha: ArrayLike, beta: ArrayLike) 
 
 def common_spread(logs: Sequence[Distinct], log_mean: Sequence[float]) -> float:
     """Mean of log alpha where models share it and each has a mean of its own, profiled out."""
-    log_alpha = np.linspace(np.log(0.01), np.log(3.0), 28)
+    log_alpha = np.linspace(np.log(0.01), np.log(300.0), 50)
     near = np.linspace(-1.2, 1.2, 13)
-    total = -0.5 * ((log_alpha - _SPREAD[0]) / _SPREAD[1]) ** 2
+    total = -1.5 * np.log1p(((log_alpha - _SPREAD[0]) / _SPREAD[1]) ** 2 / 2)
     for log, mean in zip(logs, log_mean, strict=True):
         alpha, beta = beta_of(log_alpha[:, None, None], (mean + near)[:, None])
         total += (log_evidence(log.n, log.c, alpha, beta) @ log.times).max(axis=1)

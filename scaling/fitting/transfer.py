@@ -57,9 +57,11 @@ _LOG_PRIOR = np.log([prior for *_, prior in _ACCOUNTS])
 _LEARNT = 512  # problems that the hyperparameters are learnt from, at most
 _BLOCK = 2048  # problems at a time
 _SWEEPS = 10
-_SPREAD = 0.5  # prior standard deviation of log alpha about the models' own
+_SPREAD = 0.5  # prior scale of log alpha about that of all the models
 _MEAN = 2.0  # of the log mean rate about the siblings'
-_ALPHAS = np.linspace(-2.0, 2.0, 7)  # standard deviations
+# In these units, with long tails: problems may be nearly alike, whatever the siblings say.
+_ALPHAS = np.array([-2.0, -1.33, -0.67, 0.0, 0.67, 1.33, 2.0, 3.5, 6.0, 9.0])
+_LOG_ALPHA_PRIOR = np.log(np.gradient(_ALPHAS)) - 1.5 * np.log1p(_ALPHAS**2 / 2)  # t, 2 degrees
 _MEANS = np.linspace(-2.4, 2.4, 9)  # standard errors
 _KEPT = 0.01  # of the weight of the likeliest, below which a margin is left out
 
@@ -209,9 +211,10 @@ class _Margins:
         about = float(np.mean(means[1:] or means))
         log_alpha = spread + _SPREAD * _ALPHAS[:, None]
         log_mean = means[0] + min(float(error), 1.5) * _MEANS
-        self.log_prior = -0.5 * _ALPHAS[:, None] ** 2 - 0.5 * ((log_mean - about) / _MEAN) ** 2
-        self.log_prior = self.log_prior.ravel()
-        alpha, beta = (np.broadcast_to(x, (7, 9)).ravel() for x in beta_of(log_alpha, log_mean))
+        log_prior = _LOG_ALPHA_PRIOR[:, None] - 0.5 * ((log_mean - about) / _MEAN) ** 2
+        self.log_prior = log_prior.ravel()
+        shape = log_prior.shape
+        alpha, beta = (np.broadcast_to(x, shape).ravel() for x in beta_of(log_alpha, log_mean))
         pairs = list(zip(alpha.tolist(), beta.tolist(), strict=True))
         edges = [cell_rates(*pair) for pair in pairs]
         self.table = [likelihood(own, *p, e) for p, e in zip(pairs, edges, strict=True)]
