@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling.core.prompt_times import BETA, OVERHEAD, prompt_name, prompt_shares
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model
 from scaling.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -240,16 +240,7 @@ class IdealizedRuntimeCosts(SampleCosts):
         return LinearCost(base.fixed, each)
 
     def _of_model(self, model: str | None) -> RuntimeProfile:
-        given = self.profile
-        assert given is not None  # noqa: S101 - refused at construction
-        if isinstance(given, RuntimeProfile):
-            return given
-        if model is None or model not in given:
-            raise UsageError(
-                f"--runtimes has no profile of model {model or '(unknown)'}; it has: "
-                f"{', '.join(sorted(given))}."
-            )
-        return given[model]
+        return of_model(self.profile, model, "--runtimes has no profile of")
 
     @property
     def prices(self) -> dict[str, Any] | None:

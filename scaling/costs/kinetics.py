@@ -17,7 +17,7 @@ import numpy as np
 from scaling.costs.hardware import Hardware
 from scaling.costs.inference import KINETICS_INTENSITY, CostModel, Mode
 from scaling.costs.model_config import ModelConfig
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model
 from scaling.costs.workload import Request
 from scaling.errors import UsageError
 
@@ -157,16 +157,12 @@ class KineticsCosts(SampleCosts):
         return {given.model.name: given}
 
     def _of_model(self, model: str | None) -> CostModel:
-        given = self.definition
-        if isinstance(given, CostModel):
-            return given
-        assert given is not None  # noqa: S101 - refused at construction
-        if model is None or model not in given:
-            raise UsageError(
-                f"--model-config has no shape for model {model or '(unknown)'}; it has: "
-                f"{', '.join(sorted(given))}. Add {model or 'MODEL'}=NAME."
-            )
-        return given[model]
+        return of_model(
+            self.definition,
+            model,
+            "--model-config has no shape for",
+            f" Add {model or 'MODEL'}=NAME.",
+        )
 
     def of(self, model: str | None, measured: Mapping[str, float]) -> LinearCost:
         """Cost of a sample of one model, everything that its accelerator is known for among it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,8 @@ FLAGS: Mapping[str, str] = {
     "joules": "--cost kinetics, --model-config, --hardware and --input-tokens",
 }
 """Resource to the option that supplies it where the log does not."""
+
+T = TypeVar("T")
 
 PerModel = float | Mapping[str, float] | None
 """A number, or one number a model."""
@@ -176,6 +178,24 @@ class SampleCosts:
             for name, value in given.items()
             if value is not None
         }
+
+
+def of_model(
+    given: T | Mapping[str, T] | None, model: str | None, missing: str, remedy: str = ""
+) -> T:
+    """What is given for a model, or for all of them.
+
+    Raises:
+        UsageError: models are told apart and this one is not among them; `missing` and `remedy` say of what.
+    """
+    assert given is not None  # noqa: S101 - cost options refuse that at construction
+    if not isinstance(given, Mapping):
+        return given
+    if model is None or model not in given:
+        raise UsageError(
+            f"{missing} model {model or '(unknown)'}; it has: {', '.join(sorted(given))}.{remedy}"
+        )
+    return given[model]
 
 
 _NUMBERS = ("tokens_per_sample", "usd_per_sample", "price_in", "price_out", "input_tokens")

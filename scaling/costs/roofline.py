@@ -19,7 +19,7 @@ from scaling.costs import work
 from scaling.costs.capacity import USABLE
 from scaling.costs.collectives import tensor_parallel_seconds
 from scaling.costs.kinetics import two_lengths
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model
 from scaling.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
@@ -350,16 +350,12 @@ class RooflineCosts(SampleCosts):
                     )
 
     def _of_model(self, model: str | None) -> Serving:
-        given = self.serving
-        assert given is not None  # noqa: S101 - refused at construction
-        if isinstance(given, Serving):
-            return given
-        if model is None or model not in given:
-            raise UsageError(
-                f"--model-config has no shape for model {model or '(unknown)'}; it has: "
-                f"{', '.join(sorted(given))}. Add {model or 'MODEL'}=NAME."
-            )
-        return given[model]
+        return of_model(
+            self.serving,
+            model,
+            "--model-config has no shape for",
+            f" Add {model or 'MODEL'}=NAME.",
+        )
 
     def of(self, model: str | None, measured: Mapping[str, float]) -> LinearCost:
         """Cost of a sample of one model, accelerator-seconds among the resources.
