@@ -14,7 +14,7 @@ whose even spend is at most half of that.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,8 +45,8 @@ PARTS = 4
 CUTS = 2
 """Random cuts into parts."""
 
-NEEDED = 1.64
-"""Standard errors by which the gain must exceed zero: one-sided 95%."""
+NEEDED = 2.33
+"""Standard errors by which the gain must exceed zero: one-sided 99%."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +150,7 @@ def _gain(
         len(g.rows) < len(w.rows) for g, w in zip(groups, whole, strict=True)
     ):
         raise _CannotRunError("weights are given, and some problems have fewer attempts than most")
+    given = {k: v for k, v in options.items() if k != "costs"}  # the menu has them
     scale = None
     trial: dict[tuple[Any, ...], list[FloatArray]] = {}
     weight: dict[tuple[Any, ...], float] = {}
@@ -160,12 +161,12 @@ def _gain(
             part = [_part(g.counts, rest, rng) for g, rest in zip(groups, left, strict=True)]
             held = [_less(g.counts, taken) for g, taken in zip(groups, part, strict=True)]
             left = [_less(rest, taken) for rest, taken in zip(left, part, strict=True)]
-            trained = _Trained(source, part, [g.rows for g in groups])
+            menu = _trained(source, part, [g.rows for g in groups], options)
             if scale is None:
-                scale = _scale(trained, limits, most, options)
+                scale = _scale(menu, limits, most, given)
             asked = _scaled(limits, scale, most)
-            chosen = allocate(trained, limits=asked, **options)
-            even = allocate(trained, limits=asked, **options, evenly=True)
+            chosen = allocate(menu, limits=asked, **given)
+            even = allocate(menu, limits=asked, **given, evenly=True)
             for key, w, gains in _scored(chosen, even, held, options["classes"]):
                 trial.setdefault(key, []).append(gains)
                 weight[key] = w
@@ -226,37 +227,31 @@ def _testable(groups: list[_Group]) -> tuple[list[_Group], int]:
     return out, usual - usual // PARTS
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """The source on part of the attempts, as what allocate takes."""
-
-    source: FitResult | Sweep
-    counts: Sequence[Counts]
-    rows: Sequence[IntArray]
-    _fits: dict[str, FitResult] = field(default_factory=dict)
-
-    def menu(self, *, values: str, classes: str, costs: Any, skip: bool, extrapolate: bool) -> Menu:
-        """See `scaling.curves.MenuSource`."""
-        if values == "plugin" or isinstance(self.source, Sweep):
-            return plugin_menu(
-                self.counts, classes=classes, costs=costs, skip=skip, extrapolate=extrapolate,
-                bins=getattr(self.source, "bins", None),
-            )  # fmt: skip
-        if classes not in self._fits:
-            self._fits[classes] = refitted(self.source, self.counts, self.rows, classes=classes)
-        return self._fits[classes].menu(
-            values=values, classes=classes, costs=costs, skip=skip, extrapolate=extrapolate
-        )
+def _trained(
+    source: FitResult | Sweep,
+    counts: Sequence[Counts],
+    rows: Sequence[IntArray],
+    options: Mapping[str, Any],
+) -> Menu:
+    """What part of the attempts promises."""
+    asked: dict[str, Any] = {
+        "classes": options["classes"],
+        "costs": options.get("costs"),
+        "skip": options.get("allow_skip", False),
+        "extrapolate": options.get("extrapolate", False),
+    }
+    if options["values"] == "plugin" or isinstance(source, Sweep):
+        return plugin_menu(counts, bins=getattr(source, "bins", None), **asked)
+    fit = refitted(source, counts, rows, classes=asked["classes"])
+    return fit.menu(values=options["values"], **asked)
 
 
-def _scale(
-    trained: _Trained, limits: Sequence[Limit], most: int, options: Mapping[str, Any]
-) -> float:
+def _scale(menu: Menu, limits: Sequence[Limit], most: int, options: Mapping[str, Any]) -> float:
     """What to multiply the budget by, so that the even spend is half of what can be scored or less."""
     scale = 1.0 / PARTS
     while scale > 1e-6:
         try:
-            even = allocate(trained, limits=_scaled(limits, scale, most), **options, evenly=True)
+            even = allocate(menu, limits=_scaled(limits, scale, most), **options, evenly=True)
         except InfeasibleError:
             break
         rung = even.chosen[even.chosen >= 0]

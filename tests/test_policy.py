@@ -9,7 +9,7 @@ import pytest
 import scaling
 from scaling.allocators import Limit
 from scaling.errors import InfeasibleError
-from scaling.policy import no_harm
+from scaling.policy import NEEDED, no_harm
 
 P = 128
 BY_PROBLEM = {"classes": "problem", "allow_skip": True}
@@ -121,7 +121,7 @@ def test_groups_are_gated_with_their_problems_as_units():
     )
     assert verdict.gain is not None
     assert verdict.error > 0
-    assert verdict.opened == (verdict.gain > 1.64 * verdict.error)
+    assert verdict.opened == (verdict.gain > NEEDED * verdict.error)
 
 
 def test_the_same_seed_gives_the_same_verdict():

@@ -52,7 +52,9 @@ def menu(
     if values not in ("posterior", "plugin") or classes not in ("group", "problem"):
         msg = f"values are posterior or plugin (not {values!r}), classes group or problem (not {classes!r})"
         raise UsageError(msg)
-    if not any(_served(g, classes) for g in fit.groups):
+    by_problem = [posteriors(g) if classes == "problem" else None for g in fit.groups]
+    served = [g.usable or p is not None for g, p in zip(fit.groups, by_problem, strict=True)]
+    if not any(served):
         raise NotUsableError(" ".join(dict.fromkeys(g.why_not() for g in fit.groups)))
     costs = costs or SampleCosts()
     if values == "plugin":
@@ -73,7 +75,7 @@ def menu(
     }
     provenance = _provenance(fit, costs)
     parts = []
-    for group in fit.groups:
+    for group, posterior, known in zip(fit.groups, by_problem, served, strict=True):
         samples = np.arange(1, (group.max_n * BEYOND if extrapolate else group.reach) + 1)
         cost = costs.of(group.model, {n: r.mean for n, r in group.resources.items()})
         knobs = {c: v for c, v in group.by.items() if c in ACTION_COLUMNS and c != "model"}
@@ -91,20 +93,13 @@ def menu(
         part = (
             _of_group(group, law, shared)
             if classes == "group"
-            else _of_problems(group, law, len(tasks) > 1, shared)
+            else _of_problems(group, law, posterior, len(tasks) > 1, shared)
         )
-        if not _served(
-            group, classes
-        ):  # what its classes would spend is known, though not what it would buy
+        if not known:  # what its classes would spend is known, though not what it would buy
             own = (({"model": group.model or "", **knobs}, cost),)
             part = replace(part, unusable_cost=dict.fromkeys(range(len(part.weight)), own))
         parts.append(part)
     return merge(parts)
-
-
-def _served(group: GroupFit, classes: str) -> bool:
-    """Whether a group's classes can be told what samples buy: by the law, or problem by problem."""
-    return group.usable or (classes == "problem" and posteriors(group) is not None)
 
 
 def posteriors(group: GroupFit) -> Transfer | None:
@@ -193,7 +188,13 @@ def _smooth(function: Callable[[FloatArray], FloatArray], samples: NDArray[np.in
     return np.asarray(chebval(2 * np.log(samples) / span - 1, series))
 
 
-def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any]) -> Menu:
+def _of_problems(
+    group: GroupFit,
+    law: Law,
+    by_problem: Transfer | None,
+    by_task: bool,
+    shared: dict[str, Any],
+) -> Menu:
     problems, counts = group.problems, group.counts
     if problems is None or counts is None:
         msg = (
@@ -208,7 +209,6 @@ def _of_problems(group: GroupFit, law: Law, by_task: bool, shared: dict[str, Any
     key["problem"] = problems.problem
     curve = counts.place(problems.n, problems.c)
     value = np.zeros((0, len(shared["samples"])))
-    by_problem = posteriors(group)
     refuse_too_large(len(counts.n if by_problem is None else curve), len(shared["samples"]))
     if by_problem is not None:
         value, curve = by_problem.coverage(shared["samples"]), np.arange(size)
