@@ -54,13 +54,14 @@ def _equal(one: Sweep, other: Sweep) -> None:
     pd.testing.assert_frame_equal(one.to_frame(), other.to_frame(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("form", ["shuffled", "polars", "arrow", "stream", "columns"])
+@pytest.mark.parametrize("form", ["shuffled", "reversed", "polars", "arrow", "stream", "columns"])
 def test_frames_agree(log: pd.DataFrame, form: str) -> None:
     rows = {c: log[c].tolist() for c in log} | {
         "correct": [None if np.isnan(v) else v for v in log["correct"]]
     }
     table = {
         "shuffled": lambda: log.sample(frac=1, random_state=1),
+        "reversed": lambda: log[::-1],
         "polars": lambda: pl.DataFrame(rows),
         "arrow": lambda: pa.table(rows),
         "stream": lambda: pa.table(rows).to_reader(max_chunksize=50),

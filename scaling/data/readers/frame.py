@@ -47,7 +47,7 @@ def scan_frame(con: duckdb.DuckDBPyConnection, table: Any) -> Scan:
         )
     refuse_alike(_names(table), _WHERE)  # DuckDB would rename the second of them
     if _is_pandas(table):
-        con.register(_TABLE, table)
+        con.register(_TABLE, table.copy() if _runs_backwards(table) else table)
     elif hasattr(table, "__len__") or hasattr(table, "num_rows"):
         con.register(_TABLE, _Stream(table))
     else:  # a stream that can be read once
@@ -66,6 +66,16 @@ def scan_frame(con: duckdb.DuckDBPyConnection, table: Any) -> Scan:
 def _is_pandas(source: object) -> bool:
     kind = type(source)
     return kind.__name__ == "DataFrame" and kind.__module__.split(".")[0] == "pandas"
+
+
+def _runs_backwards(table: Any) -> bool:
+    """Whether a column is a reversed view, which DuckDB cannot read."""
+    import numpy as np
+
+    return any(
+        isinstance(kind, np.dtype) and table[column].to_numpy().strides[0] < 0
+        for column, kind in table.dtypes.items()
+    )
 
 
 def _names(table: Any) -> tuple[str, ...]:
