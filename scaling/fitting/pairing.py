@@ -77,7 +77,7 @@ def _fitted_side(fit: FitResult, g: GroupFit) -> Side:
     named = g.label() if g.by else (g.model or g.label())
     if g.problems is None:
         why = (
-            "its evidence was a curve"
+            "it was made of points of a curve or of runtimes"
             if g.counts is None
             else f"with {g.n_problems:,} problems it keeps none by name; compare the sweeps"
         )

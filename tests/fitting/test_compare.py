@@ -283,7 +283,7 @@ def test_evidence_that_names_no_problems(two_models) -> None:
         pd.DataFrame({"samples": [1, 2, 4, 8], "accuracy": [0.1, 0.18, 0.3, 0.44], "queries": 50})
     )
     fit = scaling.fit(points, "exponentiated-power", interval="none")
-    with pytest.raises(InputError, match="its evidence was a curve"):
+    with pytest.raises(InputError, match="points of a curve or of runtimes"):
         compare(fit, fitted(two_models, "a"))
     with pytest.raises(InputError, match="points of a curve"):
         compare(points, points)
