@@ -8,8 +8,11 @@ of the other models of the task decide how b attempts a problem are spent on the
 the expected coverage of these attempts at the measured rates; the score is the share of the gap between the
 even spend and the best spend with rates known that is closed, a ratio of means over configurations. All
 methods go through the same `allocate`. The rival is a beta regression on the mean logit success of the other
-models, by its mode on a grid. Hostile populations: alike problems, all-or-nothing ones, two kinds of them,
-and siblings that agree among themselves on an order that is reversed or shuffled.
+models, by its mode on a grid. No rule that sees the counts alone beats the posterior under the rates of these
+very problems in no order (`counts, prior known`).
+
+Hostile populations: alike problems, all-or-nothing ones, two kinds of them, and siblings that agree among
+themselves on an order that is reversed or shuffled.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ IntArray = NDArray[np.int64]
 
 CELLS = ((16, 16), (16, 64), (64, 16))
 FAMILIES = ("alike", "all-or-nothing", "two kinds", "reversed siblings", "shuffled siblings")
+CEILING = "counts, prior known"
 TOKENS = "300B"  # of the checkpoints that are one family
 
 
@@ -177,6 +181,7 @@ def rows(draw: Draw, cells: tuple[tuple[int, int], ...], *, gate: bool) -> Itera
         "empirical Bayes": _posterior(alone.groups[0], draw),
         "beta regression": beta_regression(draw),
         "ours": _posterior(joint.groups[0], draw),
+        CEILING: ceiling(draw),
     }
     for m, b in cells:
         if m != draw.m:
@@ -186,7 +191,7 @@ def rows(draw: Draw, cells: tuple[tuple[int, int], ...], *, gate: bool) -> Itera
         for method, value in values.items():
             gain = _coverage(draw.rate, spent(value, len(draw.rate), b)) - even
             yield Row(draw.name, m, b, method, gain, room)
-            if gate and method != "beta regression":
+            if gate and method in ("empirical Bayes", "ours"):
                 fit = joint if method == "ours" else alone
                 kept = gain if _opened(fit, b) else 0.0
                 yield Row(draw.name, m, b, f"{method}, gate", kept, room)
@@ -245,6 +250,17 @@ def known(rate: FloatArray) -> Callable[[IntArray], FloatArray]:
     with np.errstate(divide="ignore"):
         miss = np.log1p(-rate)
     return lambda k: np.asarray(-np.expm1(miss[:, None] * k))
+
+
+def ceiling(draw: Draw) -> Callable[[IntArray], FloatArray]:
+    """Posterior coverage where the rates are known but for which problem has which: all that counts can tell."""
+    from scipy.special import xlog1py, xlogy
+
+    log = xlogy(draw.c[:, None], draw.rate) + xlog1py(draw.m - draw.c[:, None], -draw.rate)
+    weight = np.exp(log - log.max(axis=1, keepdims=True))
+    weight /= weight.sum(axis=1, keepdims=True)
+    covered = known(draw.rate)
+    return lambda k: np.asarray(weight @ covered(k))
 
 
 def beta_regression(draw: Draw) -> Callable[[IntArray], FloatArray]:
