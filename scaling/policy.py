@@ -9,6 +9,9 @@ Why a part is so small: harm comes from spending much more than was logged, so t
 budget to log, a quarter of each, and still has the attempts to score it. Three quarters of n attempts score at
 most that many samples; no query gets more in the test, and the budget is cut further, where need be, to one
 whose even spend is at most half of that.
+
+Harm also comes where an even spend leaves little to gain, which a quarter of the budget does not show. So where
+the attempts can score more than a quarter of it, there must be no loss at the most that they score, either.
 """
 
 from __future__ import annotations
@@ -86,7 +89,7 @@ def no_harm(
         **options: of `allocate`: classes, values, weights, allow_skip, extrapolate, until_success, costs.
     """
     try:
-        gain, error = _gain(sources, limits, seed, options)
+        (gain, error), *further = _gains(sources, limits, seed, options)
     except _CannotRunError as reason:
         message = (
             f"The no-harm gate could not run: {reason}. This allocation was not checked against "
@@ -100,17 +103,24 @@ def no_harm(
         )
         return Verdict(False, None, None, {"code": "gate-closed", "message": message})
     shown = f"{100 * gain:+.2f} points on held-out attempts, standard error {100 * error:.2f}"
-    if gain > NEEDED * error and gain > 0:
+    opened, code = False, "gate-closed"
+    if gain <= NEEDED * error or gain <= 0:
+        message = (
+            f"Held-out attempts do not show a gain over the even spend ({shown}), so the budget is spent evenly. More "
+            "attempts at each problem may show one."
+        )
+    elif any(more < 0 for more, _ in further):
+        message = (
+            f"A quarter of the budget gains over its even spend ({shown}), but the most of it that they can score "
+            f"loses {-100 * further[0][0]:.2f}, so the budget is spent evenly."
+        )
+    else:
+        opened, code = True, "gate-open"
         message = (
             f"The gain over the even spend was {shown}, at a budget that parts of the log can "
             "score."
         )
-        return Verdict(True, gain, error, {"code": "gate-open", "message": message})
-    message = (
-        f"Held-out attempts do not show a gain over the even spend ({shown}), so the budget is spent evenly. More "
-        "attempts at each problem may show one."
-    )
-    return Verdict(False, gain, error, {"code": "gate-closed", "message": message})
+    return Verdict(opened, gain, error, {"code": code, "message": message})
 
 
 @dataclass(frozen=True)
@@ -121,12 +131,13 @@ class _Group:
     rows: IntArray
 
 
-def _gain(
+def _gains(
     sources: Sequence[Menu | MenuSource],
     limits: Sequence[Limit],
     seed: int,
     options: Mapping[str, Any],
-) -> tuple[float, float]:
+) -> list[tuple[float, float]]:
+    """Mean gain and its standard error at each of the budgets of `_scales`."""
     if len(sources) != 1 or not isinstance(sources[0], FitResult | Sweep):
         raise _CannotRunError("it needs one fit or one log, not a menu or several inputs")
     source = sources[0]
@@ -151,8 +162,7 @@ def _gain(
     ):
         raise _CannotRunError("weights are given, and some problems have fewer attempts than most")
     given = {k: v for k, v in options.items() if k != "costs"}  # the menu has them
-    scale = None
-    trial: dict[tuple[Any, ...], list[FloatArray]] = {}
+    trials: dict[float, dict[tuple[Any, ...], list[FloatArray]]] = {}
     weight: dict[tuple[Any, ...], float] = {}
     rng = np.random.default_rng(seed)
     for _ in range(CUTS):
@@ -162,15 +172,15 @@ def _gain(
             held = [_less(g.counts, taken) for g, taken in zip(groups, part, strict=True)]
             left = [_less(rest, taken) for rest, taken in zip(left, part, strict=True)]
             menu = _trained(source, part, [g.rows for g in groups], options)
-            if scale is None:
-                scale = _scale(menu, limits, most, given)
-            asked = _scaled(limits, scale, most)
-            chosen = allocate(menu, limits=asked, **given)
-            even = allocate(menu, limits=asked, **given, evenly=True)
-            for key, w, gains in _scored(chosen, even, held, options["classes"]):
-                trial.setdefault(key, []).append(gains)
-                weight[key] = w
-    return _mean(trial, weight)
+            trials = trials or {s: {} for s in _scales(menu, limits, most, given)}
+            for scale, trial in trials.items():
+                asked = _scaled(limits, scale, most)
+                chosen = allocate(menu, limits=asked, **given)
+                even = allocate(menu, limits=asked, **given, evenly=True)
+                for key, w, gains in _scored(chosen, even, held, options["classes"]):
+                    trial.setdefault(key, []).append(gains)
+                    weight[key] = w
+    return [_mean(trial, weight) for trial in trials.values()]
 
 
 def _part(whole: Counts, left: Counts, rng: np.random.Generator) -> Counts:
@@ -246,19 +256,26 @@ def _trained(
     return fit.menu(values=options["values"], **asked)
 
 
-def _scale(menu: Menu, limits: Sequence[Limit], most: int, options: Mapping[str, Any]) -> float:
-    """What to multiply the budget by, so that the even spend is half of what can be scored or less."""
-    scale = 1.0 / PARTS
-    while scale > 1e-6:
+def _scales(
+    menu: Menu, limits: Sequence[Limit], most: int, options: Mapping[str, Any]
+) -> list[float]:
+    """What to multiply the budget by: a quarter, and the most of which the even spend is half of `most` or less."""
+    scale = 1.0
+    found: list[float] = []
+    while scale > 1e-6 and not (found and scale < 1 / PARTS):
         try:
             even = allocate(menu, limits=_scaled(limits, scale, most), **options, evenly=True)
         except InfeasibleError:
             break
         rung = even.chosen[even.chosen >= 0]
         if not len(rung) or 2 * even.ladder.action["samples"][rung].max() <= most:
-            return scale
+            found.append(scale)
         scale /= 2
-    raise _CannotRunError("the budget cannot be cut down to what part of the attempts can score")
+    if not found:
+        raise _CannotRunError(
+            "the budget cannot be cut down to what part of the attempts can score"
+        )
+    return sorted({found[0], found[-1]})
 
 
 def _scaled(limits: Sequence[Limit], scale: float, most: int) -> list[Limit]:
