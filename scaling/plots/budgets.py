@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import NotUsableError
-from scaling.plots.labels import UNITS
+from scaling.plots.labels import UNITS, amount_label
 from scaling.plots.style import ALONE, PALETTE, cost_axis, themed, value_axis
 
 if TYPE_CHECKING:
     from scaling.allocators.frontier import Frontier
+
+_LIMITS = 4  # in the subtitle, at most
 
 
 def budgets(frontier: Frontier) -> Any:
@@ -46,12 +48,16 @@ def budgets(frontier: Frontier) -> Any:
     import altair as alt
 
     unit = UNITS.get(frontier.resource, frontier.resource)
-    colours = alt.Scale(domain=list(names.values()), range=[PALETTE[0], PALETTE[7], PALETTE[1]])
+    kinds = list(names.values())
+    colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[7], PALETTE[1]])
+    dashes = alt.Scale(domain=kinds, range=[[1, 0], [4, 4], [1, 0]])
+    legend = alt.Legend(symbolType="stroke", symbolStrokeWidth=2)
     at = [row["budget"] for row in rows]
     chart = alt.Chart(alt.InlineData(values=rows)).encode(
         x=cost_axis("budget", f"{unit} per query, on average", at),
         y=value_axis(frontier.maximise).scale(zero=False),
-        color=alt.Color("what:N", title=None, scale=colours),
+        color=alt.Color("what:N", title=None, scale=colours, legend=legend),
+        strokeDash=alt.StrokeDash("what:N", title=None, scale=dashes, legend=legend),
         tooltip=[
             alt.Tooltip("what:N", title=" "),
             alt.Tooltip("budget:Q", format=",.4~g", title=f"{unit} per query"),
@@ -61,12 +67,18 @@ def budgets(frontier: Frontier) -> Any:
     )
     bound = f"datum.what == '{names['bound']}'"
     layers = [
-        chart.mark_line(strokeDash=[4, 4], strokeWidth=1).transform_filter(bound),
+        chart.mark_line(strokeWidth=1).transform_filter(bound),
         chart.mark_line(strokeWidth=2, point=alt.OverlayMarkDef(size=28)).transform_filter(
             f"!({bound})"
         ),
     ]
-    held = [f"Also held: {limit.words}" for limit in frontier.limits[:4]]
+    held = [
+        f"Also held: {limit.words} at {'least' if limit.sense == 'min' else 'most'} "
+        f"{amount_label(limit.amount)}"
+        for limit in frontier.limits[:_LIMITS]
+    ]
+    if len(frontier.limits) > _LIMITS:
+        held.append(f"and {len(frontier.limits) - _LIMITS:,} more")
     title = alt.TitleParams(
         "What a budget buys", subtitle=held or ["At each budget, spent at best"]
     )

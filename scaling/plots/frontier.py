@@ -54,21 +54,23 @@ def frontier(allocation: Allocation) -> Any:
 
     unit = UNITS.get(resource, resource)
     kinds = [best, mine, even]
+    # As in the chart of budgets, where both have the even spend.
+    colours = alt.Scale(domain=kinds, range=[PALETTE[0], PALETTE[2], PALETTE[1]])
     shapes = alt.Scale(domain=kinds, range=["stroke", "circle", "square"])
     chart = alt.Chart(alt.InlineData(values=rows)).encode(
         x=cost_axis("cost", f"{unit} per query, on average", [row["cost"] for row in rows]),
-        y=value_axis(maximise),
+        y=value_axis(maximise).scale(zero=False),
         tooltip=[
             alt.Tooltip("what:N", title=" "),
             alt.Tooltip("value:Q", format=".1%", title=maximise),
             alt.Tooltip("cost:Q", format=",.4~g", title=f"{unit} per query"),
         ],
-        color=alt.Color("what:N", title=None, scale=alt.Scale(domain=kinds, range=PALETTE[:3])),
+        color=alt.Color("what:N", title=None, scale=colours),
         shape=alt.Shape("what:N", title=None, scale=shapes),
     )
     layers = [
         chart.mark_line(strokeWidth=2).transform_filter(f"datum.what == '{best}'"),
-        chart.mark_point(size=110, filled=True, opacity=1).transform_filter(
+        chart.mark_point(size=80, filled=True, opacity=1).transform_filter(
             f"datum.what != '{best}'"
         ),
     ]

@@ -67,3 +67,8 @@ def action_label(menu: Menu, rung: int) -> str:
             plural = name.replace("_", " ")
             words.append(f"{int(item):,} {plural.removesuffix('s') if item == 1 else plural}")
     return ", ".join(words)
+
+
+def amount_label(number: float) -> str:
+    """An amount of a resource, to four digits below ten thousand and whole above."""
+    return f"{number:,.4g}" if number < 1e4 else f"{number:,.0f}"

@@ -8,8 +8,8 @@ import numpy as np
 
 from scaling.errors import NotUsableError
 from scaling.plots.frontier import average_budget
-from scaling.plots.labels import UNITS, action_label, place_label
-from scaling.plots.style import GREY, colour_and_shape, cost_axis, panels, value_axis
+from scaling.plots.labels import UNITS, action_label, amount_label, place_label
+from scaling.plots.style import GREY, INK, colour_and_shape, cost_axis, panels, value_axis
 
 if TYPE_CHECKING:
     from scaling.allocators.allocation import Allocation
@@ -44,7 +44,7 @@ def menu(allocation: Allocation, *, classes: int = 12) -> Any:
 
     import altair as alt
 
-    models = {row["model"] for row in rows}
+    models = {row["colour"] for row in rows}
     colour, shape = colour_and_shape("model" if any(models) else None, models)
     x = cost_axis("cost", f"{unit} per query", [row["cost"] for row in rows])
     y = value_axis(ladder.maximise)
@@ -63,9 +63,11 @@ def menu(allocation: Allocation, *, classes: int = 12) -> Any:
         .encode(x=x, y=alt.Y("lower:Q"), y2="upper:Q")
         .transform_filter("isValid(datum.lower)"),
         marks.mark_point(size=22, filled=True, opacity=0.75),
-        marks.mark_point(size=170, filled=True, opacity=1).transform_filter("datum.chosen"),
+        marks.mark_point(
+            size=100, filled=True, opacity=1, stroke=INK, strokeWidth=1.5
+        ).transform_filter("datum.chosen"),
     ]
-    subtitle = ["Small: actions on the hull. Large: chosen."]
+    subtitle = ["Small: actions on the hull. Large, outlined: chosen."]
     if banded:
         subtitle.append(f"Shade: {ladder.level:.0%} interval of the value")
     if budget is not None and budget > 0:
@@ -76,7 +78,7 @@ def menu(allocation: Allocation, *, classes: int = 12) -> Any:
             .transform_aggregate(rows="count()")
             .encode(x=alt.X(datum=budget, type="quantitative")),
         )
-        subtitle[0] += f" Dashed: {_amount(budget)} {unit} for every query alike."
+        subtitle[0] += f" Dashed: {amount_label(budget)} {unit} for every query alike."
     served = int((ladder.curve >= 0).sum())
     if served > order.size:
         subtitle.append(f"The {order.size} classes with most weight, of {served:,}.")
@@ -98,16 +100,11 @@ def _rows(allocation: Allocation, index: int) -> list[dict[str, Any]]:
             "panel": panel,
             "cost": float(ladder.cost[allocation.priced_resource][rung]),
             "value": float(ladder.value[rung]),
-            "model": str(ladder.action["model"][rung]) if "model" in ladder.action else "",
+            "colour": str(ladder.action["model"][rung]) if "model" in ladder.action else "",
             "action": action_label(ladder, rung),
             "chosen": rung == chosen,
         }
-        row["colour"] = row["model"]
         if ladder.interval is not None and np.isfinite(ladder.interval[rung]).all():
             row["lower"], row["upper"] = (float(end) for end in ladder.interval[rung])
         rows.append(row)
     return rows
-
-
-def _amount(number: float) -> str:
-    return f"{number:,.4g}" if number < 1e4 else f"{number:,.0f}"

@@ -50,10 +50,10 @@ def log_axis(last: float | None = None) -> Any:
     """The axis of `log_scale`; up to `last` it has ticks at powers of ten alone."""
     import altair as alt
 
+    ticks: dict[str, Any] = {"tickCount": 10}
     if last is not None and last >= 100:
-        values = [10**power for power in range(len(str(int(last))))]
-        return alt.Axis(format="~s", values=values, grid=False, labelOverlap="greedy")
-    return alt.Axis(format="~s", tickCount=5, grid=False, labelOverlap="greedy")
+        ticks = {"values": [10**power for power in range(len(str(int(last))))]}
+    return alt.Axis(format="~s", grid=False, labelOverlap="greedy", labelSeparation=4, **ticks)
 
 
 def cost_axis(field: str, title: str, costs: Sequence[float]) -> Any:
@@ -78,13 +78,14 @@ def colour_and_shape(title: str | None, names: Iterable[str]) -> tuple[Any, Any]
     if title is None:
         return alt.value(PALETTE[0]), alt.value(SHAPES[0])
     domain = sorted(set(names))
+    legend = alt.Legend(symbolStrokeWidth=0)  # some marks have an outline
 
     def scale(items: Sequence[str]) -> Any:
         return alt.Scale(domain=domain, range=[items[i % len(items)] for i in range(len(domain))])
 
     return (
-        alt.Color("colour:N", title=title, scale=scale(PALETTE)),
-        alt.Shape("colour:N", title=title, scale=scale(SHAPES)),
+        alt.Color("colour:N", title=title, scale=scale(PALETTE), legend=legend),
+        alt.Shape("colour:N", title=title, scale=scale(SHAPES), legend=legend),
     )
 
 

@@ -27,7 +27,9 @@ def test_a_chart_of_budgets_shows_value_bound_and_even_spend(
         assert line == {point.budget: getattr(point, field) for point in found.points}
     assert any(row["what"] == "even spend" for row in drawn)
     assert {row["price"] for row in drawn} == {point.price for point in found.points}
-    assert "samples:each" in str(chart.to_dict()["title"]["subtitle"])
+    assert chart.to_dict()["title"]["subtitle"] == ["Also held: samples:each at most 8"]
+    six = plots.budgets(replace(found, limits=found.limits * 6)).to_dict()["title"]["subtitle"]
+    assert (len(six), six[-1]) == (5, "and 2 more")
     plots.save(chart, tmp_path / "f.svg")
     assert (tmp_path / "f.svg").read_text().startswith("<svg")
     nothing = replace(found, points=(replace(found.points[0], budget=0.0),))
