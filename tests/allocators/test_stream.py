@@ -598,5 +598,5 @@ def test_result_is_plain_data():
     )
     told = json.loads(found.to_json())
     assert told["queries_by_rung"] == np.bincount(found.chosen).tolist()
-    assert told["value"] == found.value
+    assert told["certificate"]["value"] == found.value
     assert found.to_frame()["rung"].tolist() == found.chosen.tolist()
