@@ -167,7 +167,7 @@ class Allocation:
         return build(self, **options)
 
     def rows(self, most: int | None = None) -> list[dict[str, Any]]:
-        """One row a class: key, share of traffic, status, action, value, interval, use.
+        """One row a class: key, share of traffic, status, action, value, interval, use, split.
 
         Args:
             most: rows to return; all where None.
@@ -181,6 +181,7 @@ class Allocation:
                 "weight": float(menu.weight[index]) / total,
                 "status": {-1: "abstain", -2: "fallback"}.get(rung, "chosen"),
                 **self._outcome(rung, index),
+                "split": None,
             }
             if index in divided:
                 part = divided[index]
@@ -219,7 +220,7 @@ class Allocation:
 
         flat: list[dict[str, Any]] = []
         for row in self.rows():
-            part = row.pop("split", None)
+            part = row.pop("split")
             share = 1.0 if part is None else 1 - part["share"]
             flat.append(self._flat({**row, "share": share}))
             if part is not None:
@@ -259,7 +260,8 @@ class Allocation:
                     "sense": limit.sense,
                     "where": {name: list(values) for name, values in limit.where.items()},
                     "action": dict(limit.action),
-                    **({} if limit.confidence is None else self._kept_free(limit)),
+                    "confidence": limit.confidence,
+                    "margin": limit.margin,
                 }
                 for limit in self.limits
             ],
@@ -271,7 +273,7 @@ class Allocation:
                 "relative_gap": self.relative_gap,
                 "uniform_value": self.uniform_value,
             },
-            **({"risk": self.risk()} if self.regret or self.cvar else {}),
+            "risk": self.risk() or None,
             "spent": dict(self.spent),
             "unspent": self.unspent,
             "unspent_cause": self.unspent_cause,
@@ -304,10 +306,6 @@ class Allocation:
         if self.cvar is not None:
             told["cvar"] = self.cvar.document()
         return told
-
-    @staticmethod
-    def _kept_free(limit: Limit) -> dict[str, float | None]:
-        return {"confidence": limit.confidence, "margin": limit.margin}
 
     def to_json(self) -> str:
         """`document` as JSON text."""

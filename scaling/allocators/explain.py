@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from scaling.allocators.risk import within_each
-from scaling.curves import BoolArray, FloatArray, Hull, Menu, upper_hull
+from scaling.curves import BoolArray, FloatArray, Hull, Menu, plain, upper_hull
 from scaling.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from scaling.allocators.allocation import Allocation
 
@@ -67,7 +67,8 @@ class Explanation:
     """Why one class got what it got.
 
     Attributes:
-        name: the class.
+        name: the class, in words.
+        key: the class, by column; empty where there is one only.
         weight: its share of the traffic.
         standing: a code of `STANDINGS`.
         resource: what costs are counted in; None where several resources have a price, and costs
@@ -83,6 +84,7 @@ class Explanation:
     """
 
     name: str
+    key: Mapping[str, Any]
     weight: float
     standing: Standing
     resource: str | None
@@ -97,10 +99,44 @@ class Explanation:
     nonhull: tuple[Mapping[str, Any], ...]
 
     def document(self) -> dict[str, Any]:
-        """The explanation as plain data."""
-        from dataclasses import asdict
+        """The explanation as plain data, named as an allocation's document names it."""
+        return {
+            "class": dict(self.key),
+            "weight": self.weight,
+            "standing": self.standing,
+            "why": STANDINGS[self.standing],
+            "resource": self.resource,
+            "price": self.price,
+            **{
+                name: None if step is None else asdict(step)
+                for name, step in (
+                    ("got", self.got),
+                    ("below", self.below),
+                    ("next", self.next),
+                    ("best", self.best),
+                )
+            },
+            "fills": self.fills,
+            "menu": {
+                "rungs": self.rungs,
+                "nonhull": self.n_nonhull,
+                "nonhull_actions": [dict(action) for action in self.nonhull],
+            },
+        }
 
-        return {**asdict(self), "why": STANDINGS[self.standing]}
+
+def document(allocation: Allocation, found: Iterable[Explanation]) -> dict[str, Any]:
+    """Explanations of classes of one allocation as plain data (`kind: "scaling-explanation"`)."""
+    from scaling._version import __version__
+
+    return {
+        "schema_version": "1.0",
+        "kind": "scaling-explanation",
+        "maximise": allocation.ladder.maximise,
+        "estimand": allocation.ladder.estimand,
+        "classes": [each.document() for each in found],
+        "tool": {"name": "scaling", "version": __version__},
+    }
 
 
 def explain(allocation: Allocation, index: int) -> Explanation:
@@ -116,12 +152,13 @@ def explain(allocation: Allocation, index: int) -> Explanation:
     if menu is None:
         raise UsageError("This allocation holds no menu, so nothing can be explained.")
     name = menu.class_name(index)
+    key = {column: plain(values[index]) for column, values in menu.key.items()}
     weight = float(menu.weight[index]) / math.fsum(menu.weight.tolist())
     resource, price = _priced(allocation)
     curve, chosen = int(menu.curve[index]), int(allocation.chosen[index])
     if curve < 0 or chosen == -2:
         return Explanation(
-            name, weight, "fallback", resource, price, None, None, None, None,
+            name, key, weight, "fallback", resource, price, None, None, None, None,
             fills=False, rungs=0, n_nonhull=0, nonhull=(),
         )  # fmt: skip
     part = slice(int(menu.start[curve]), int(menu.start[curve + 1]))
@@ -155,6 +192,7 @@ def explain(allocation: Allocation, index: int) -> Explanation:
     got = step(at)
     return Explanation(
         name=name,
+        key=key,
         weight=weight,
         standing=_standing(at, hull, price),
         resource=resource,

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 KIND = "scaling-price-controller"
+SCHEMA_VERSION = "1.0"
 
 
 class ControllerError(ValueError):
@@ -245,7 +246,8 @@ class PriceController:
 
     def to_json(self) -> str:
         """The whole state."""
-        return json.dumps({"kind": KIND, **asdict(self)}, allow_nan=False)
+        head = {"schema_version": SCHEMA_VERSION, "kind": KIND}
+        return json.dumps({**head, **asdict(self)}, allow_nan=False)
 
     @classmethod
     def from_json(cls, text: str) -> PriceController:
@@ -258,6 +260,8 @@ class PriceController:
             state = json.loads(text)
             if state.pop("kind") != KIND:
                 raise KeyError("kind")
+            if state.pop("schema_version") != SCHEMA_VERSION:
+                raise KeyError("schema_version")
             return cls(**state)
         except (AttributeError, LookupError, TypeError, json.JSONDecodeError) as error:
             raise ControllerError(

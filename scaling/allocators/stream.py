@@ -85,12 +85,28 @@ class StreamAllocation:
         return pd.DataFrame({"rung": self.chosen})
 
     def document(self) -> dict[str, Any]:
-        """As plain data; of the queries, how many get each rung (`queries`, from rung 0)."""
-        numbers = {name: value for name, value in vars(self).items() if name != "chosen"}
+        """As plain data (`kind: "scaling-stream-allocation"`), with how many queries get each rung."""
+        from scaling._version import __version__
+
         return {
+            "schema_version": "1.0",
             "kind": "scaling-stream-allocation",
-            **numbers,
-            "queries": np.bincount(self.chosen).tolist(),
+            "resource": self.unit,
+            "per": self.per,
+            "budget": self.budget,
+            "realised": self.spent,
+            "price": self.price,
+            "certificate": {
+                "value": self.value,
+                "bound": self.bound,
+                "relative_gap": self.relative_gap,
+            },
+            "menu": {"rungs": self.n_menu, "nonhull": self.n_nonhull},
+            "queries": self.chosen.size,
+            "queries_by_rung": np.bincount(self.chosen).tolist(),
+            "sorted_queries": self.n_bracket,
+            "passes": self.passes,
+            "tool": {"name": "scaling", "version": __version__},
         }
 
     def to_json(self) -> str:

@@ -224,6 +224,7 @@ def command(
     """
     import scaling
     from scaling.allocators import Limit, Risk, explain, find_class
+    from scaling.allocators.explain import document as explanations
     from scaling.core.files import write_text
     from scaling.curves import Menu
 
@@ -317,8 +318,7 @@ def command(
         if output:
             write_text(output, text)
             show.wrote(output, as_json=True)
-        classes_ = [reason.document() for reason in reasons]
-        click.echo(show.document({"kind": "scaling-explanation", "classes": classes_}), nl=False)
+        click.echo(show.document(explanations(allocation, reasons)), nl=False)
         return
     options.give(
         text,

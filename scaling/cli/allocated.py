@@ -240,8 +240,7 @@ def _chosen(allocation: Allocation) -> None:
         named = [str(row["class"][name]) for name in key] or ["all queries"]
         share = show.number(100 * row["weight"], 3) + "%"
         rows.append((*named, share, *_outcome(row, row["status"], resources)))
-        if "split" in row:
-            part = row["split"]
+        if (part := row["split"]) is not None:
             of = f"{100 * part['share']:.3g}% of it"
             rows.append((*([""] * len(named)), of, *_outcome(part, "chosen", resources)))
     head = (*(key or ["class"]), "share", "action", allocation.ladder.maximise, "interval")

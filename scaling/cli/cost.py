@@ -176,8 +176,8 @@ def report(
     rows.append(("all", whole[0], whole[1], whole[2], ""))
     numbers = ("FLOPs", "bytes", "eFLOPs", "share")
     show.table(("part", *numbers), rows, numbers=numbers)
-    also = [f"{_short(totals[k])} {unit}" for k, unit in _UNITS.items() if k in totals]
-    also += [f"${show.amount(totals['dollars'], 4)}"] if "dollars" in totals else []
+    also = [f"{_short(totals[k])} {unit}" for k, unit in _UNITS.items() if totals[k] is not None]
+    also += [] if totals["usd"] is None else [f"${show.amount(totals['usd'], 4)}"]
     show.line("in all", ", ".join(also))
     largest = found["dominant"]
     show.line("dominates", f"{largest['term']}, {largest['share_of_eflops']:.0%} of the eFLOPs")

@@ -10,6 +10,7 @@ SCHEMAS = {
     "fit": ("fitting", "fit.schema.json"),
     "menu": ("data", "menu.schema.json"),
     "table": ("tables", "budget_table.schema.json"),
+    "prediction": ("fitting", "prediction.schema.json"),
     "passk": ("fitting", "passk.schema.json"),
     "comparison": ("fitting", "comparison.schema.json"),
     "backtest": ("fitting", "backtest.schema.json"),
@@ -17,8 +18,15 @@ SCHEMAS = {
     "ask": ("fitting", "ask.schema.json"),
     "overlay": ("fitting", "overlay.schema.json"),
     "drift": ("fitting", "drift.schema.json"),
+    "cost": ("costs", "cost.schema.json"),
+    "allocation": ("allocators", "allocation.schema.json"),
+    "frontier": ("allocators", "frontier.schema.json"),
+    "explanation": ("allocators", "explanation.schema.json"),
+    "stream": ("allocators", "stream.schema.json"),
+    "controller": ("allocators", "controller.schema.json"),
+    "diff": ("tables", "diff.schema.json"),
 }
-"""Documents and files by name; `compare` writes a comparison."""
+"""Room and file of the schema of each document, by name."""
 
 
 @click.command("schema", cls=Command)
@@ -33,8 +41,15 @@ def command(kind: str) -> None:
     fit, table       what `fit` and `allocate` write
     menu             one row of a menu of one's own, an input of `allocate`
     comparison       what `compare` writes
-    passk, backtest, plan, ask, overlay, drift
+    passk, backtest, plan, ask, overlay, drift, cost
                      what the commands of these names write, or print with --json
+    prediction       what `predict` writes
+    frontier         what `allocate --frontier` writes
+    explanation      what `allocate --explain CLASS --json` prints
+    diff             what `table diff --json` prints
+    allocation, stream, controller
+                     what to_json gives in Python of an Allocation, of what
+                     allocate_stream returns, and of a PriceController
     """
     from importlib.resources import files
 

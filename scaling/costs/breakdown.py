@@ -219,17 +219,19 @@ class CostBreakdown:
             raise UsageError(
                 f"the request has {int(np.prod(self.request.shape))} configurations; a document has one."
             )
-        hardware, totals = (
-            self.cost.hardware,
-            ["flops", "weight_bytes", "kv_bytes", "bytes", "eflops"],
-        )
-        if hardware is not None:
-            totals.append("seconds")
-            totals += ["joules"] if hardware.tdp is not None else []
-            totals += ["dollars"] if hardware.price_per_hour is not None else []
+        hardware = self.cost.hardware
+        timed = hardware is not None or self.cost.composition.name == "fitted"
+        drawn = hardware is not None and hardware.tdp is not None
+        priced = hardware is not None and hardware.price_per_hour is not None
+        counted = ("flops", "weight_bytes", "kv_bytes", "bytes", "eflops")
         name, share = self.dominant()
         return {
-            "totals": {each: float(getattr(self, each)) for each in totals},
+            "totals": {
+                **{each: float(getattr(self, each)) for each in counted},
+                "seconds": float(self.seconds) if timed else None,
+                "joules": float(self.joules) if drawn else None,
+                "usd": float(self.dollars) if priced else None,
+            },
             "flops": {k: float(v) for k, v in self.parts("flops").items()},
             "bytes": {k: float(v) for k, v in self.parts("bytes").items()},
             "dominant": {"term": name, "share_of_eflops": share},

@@ -50,15 +50,15 @@ class PredictionRow:
 
     def document(self) -> dict[str, Any]:
         """As it stands in the prediction document, without the group."""
-        out: dict[str, Any] = {
+        return {
             "at": dict(self.at),
             "estimate": self.estimate,
             "interval": list(self.interval) if self.interval else None,
             "estimand": self.estimand,
             "extrapolated": self.extrapolated,
             "method": self.method,
+            "reason": self.reason,
         }
-        return out | ({"reason": self.reason} if self.reason else {})
 
 
 @dataclass(frozen=True)

@@ -37,6 +37,8 @@ class Difference:
 
     Attributes:
         old, new: their `table_id`.
+        maximise: what values are, before and after.
+        priced_resource: what costs are of, before and after; those of rows are of the latter.
         inputs: what went into the tables and is not the same, each with `what`, `before`, `after`.
         value: certified value before and after, None where a table has none.
         prices: each limit's shadow price before and after, by its name.
@@ -47,6 +49,8 @@ class Difference:
 
     old: str
     new: str
+    maximise: Mapping[str, str]
+    priced_resource: Mapping[str, str | None]
     inputs: tuple[Mapping[str, Any], ...]
     value: Mapping[str, float | None]
     prices: Mapping[str, Mapping[str, float | None]]
@@ -65,6 +69,8 @@ class Difference:
             "old": self.old,
             "new": self.new,
             "same": self.same,
+            "maximise": dict(self.maximise),
+            "priced_resource": dict(self.priced_resource),
             "inputs": [dict(each) for each in self.inputs],
             "value": dict(self.value),
             "prices": {name: dict(pair) for name, pair in self.prices.items()},
@@ -89,6 +95,8 @@ def diff(old: BudgetTable, new: BudgetTable) -> Difference:
         return Difference(
             old.table_id,
             new.table_id,
+            _stated(one, two, "maximise"),
+            _stated(one, two, "priced_resource"),
             tuple(_inputs(one, two)),
             {"before": _certified(one), "after": _certified(two)},
             _shadow_prices(one, two),
@@ -102,6 +110,11 @@ def diff(old: BudgetTable, new: BudgetTable) -> Difference:
 
 
 # --- what went in ------------------------------------------------------------------------------
+
+
+def _stated(old: Mapping[str, Any], new: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """What either table's objective says of `name`."""
+    return {"before": old["objective"][name], "after": new["objective"][name]}
 
 
 def _inputs(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
@@ -128,10 +141,13 @@ def _limits(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _named(constraint: Mapping[str, Any]) -> str:
-    """`tokens:average`, as the command line names a limit; `detail` tells alike ones apart."""
+    """`tokens:average`, `seconds:p95`, as the command line names a limit; what else it is about follows."""
+    percentile = constraint.get("percentile")
+    scope = constraint["scope"] if percentile is None else f"p{percentile:g}"
     sense = "" if constraint["sense"] == "max" else ":min"
-    detail = f" ({constraint['detail']})" if constraint.get("detail") else ""
-    return f"{constraint['resource']}:{constraint['scope']}{sense}{detail}"
+    action = ", ".join(f"{name}={value}" for name, value in constraint.get("action", {}).items())
+    about = constraint.get("detail") or action
+    return f"{constraint['resource']}:{scope}{sense}" + (f" ({about})" if about else "")
 
 
 def _cvar_level(document: Mapping[str, Any]) -> Any:

@@ -62,7 +62,7 @@ def test_a_divided_class_has_two_rows(menu):
     assert len(frame) == 4
     spent = (frame["tokens"] * frame["share"] * frame["weight"]).sum()
     assert spent == pytest.approx(4100)
-    assert [row for row in a.document()["rows"] if "split" in row]
+    assert [row for row in a.document()["rows"] if row["split"]]
 
 
 def test_total_budget_is_the_average_times_the_queries(menu):

@@ -192,6 +192,9 @@ def test_the_state_goes_on_where_it_stood(menu):
         PriceController.from_json("[]")
     with pytest.raises(ControllerError, match="no state of a controller"):
         PriceController.from_json('{"kind": "something"}')
+    later = {**json.loads(again.to_json()), "schema_version": "2.0"}
+    with pytest.raises(ControllerError, match="schema_version"):
+        PriceController.from_json(json.dumps(later))
 
 
 def test_the_price_follows_the_spending():

@@ -597,6 +597,6 @@ def test_result_is_plain_data():
         Coverage(np.array([0.1, 0.4]), np.ones(2), np.arange(4)), 1.5, unit="samples"
     )
     told = json.loads(found.to_json())
-    assert told["queries"] == np.bincount(found.chosen).tolist()
-    assert told["value"] == found.value
+    assert told["queries_by_rung"] == np.bincount(found.chosen).tolist()
+    assert told["certificate"]["value"] == found.value
     assert found.to_frame()["rung"].tolist() == found.chosen.tolist()

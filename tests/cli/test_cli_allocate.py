@@ -528,7 +528,7 @@ def test_explain_says_why_a_class_got_what_it_got(run, fit: Path) -> None:
     assert "--explain" not in next(x for x in done.stdout.splitlines() if x.startswith("next"))
     found = document(run("allocate", fit, *BUDGET, "--explain", "hard", "--json"))
     (one,) = found["classes"]
-    assert one["name"] == "level=hard"
+    assert one["class"] == {"level": "hard"}
     assert one["next"]["cost"] > one["got"]["cost"]
     wrong = run("allocate", fit, *BUDGET, "--explain", "level=hart", "-o", fit.with_name("x.json"))
     assert wrong.exit_code == 2

@@ -70,7 +70,7 @@ def test_settings_reach_the_core(run):
     assert record["composition"] == "p-norm:3"
     assert (record["weight_bytes"], record["kv_bytes"], record["n_share"]) == (0.5, 1.0, 8.0)
     assert (record["dtype"], record["tensor_parallel"], record["intensity"]) == ("fp8", 2, 333.0)
-    assert found["totals"]["dollars"] == pytest.approx(found["totals"]["seconds"] * 2 * 4 / 3600)
+    assert found["totals"]["usd"] == pytest.approx(found["totals"]["seconds"] * 2 * 4 / 3600)
     assert found["totals"]["weight_bytes"] > 0
     assert not any("prefill" in part for part in found["flops"])
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from scaling.allocators import allocate
+from scaling.allocators import Limit, allocate
 from scaling.errors import InputError
 from scaling.tables import BudgetTable
 from scaling.tables.build import build
@@ -54,6 +54,44 @@ def test_a_larger_budget_moves_rows_by_the_price_alone(menu):
         assert row["why"] == CAUSES["price"]
         assert row["cost"]["after"] > row["cost"]["before"]
         assert row["value"]["after"] > row["value"]["before"]
+
+
+def test_limits_that_differ_in_what_they_are_about_are_told_apart(coverage_menu):
+    samples = np.array([1, 2, 4, 8, 16])
+    menu = coverage_menu(
+        [0.5, 0.1, 0.02], key=LEVELS, cost={"tokens": samples * 300.0, "seconds": samples * 1.0}
+    )
+    model = {"model": "m-8b"}
+
+    def limited(*limits):
+        given = [Limit("tokens", "average", 1500), *limits]
+        return build(allocate(menu, limits=given), created=CREATED)
+
+    one = limited(
+        Limit("seconds", "p60", 9.0),
+        Limit("seconds", "p90", 9.0),
+        Limit("share", "average", 1.0, action=model),
+        Limit("share", "average", 0.5, action=model, sense="min"),
+    )
+    two = limited(Limit("seconds", "p80", 9.0))
+    found = diff(one, two)
+    assert list(found.prices) == [
+        "tokens:average",
+        "seconds:p60",
+        "seconds:p90",
+        "share:average (model=m-8b)",
+        "share:average:min (model=m-8b)",
+        "seconds:p80",
+    ]
+    (each,) = found.inputs
+    assert list(each["after"]) == ["tokens:average", "seconds:p80"]
+    assert not diff(limited(Limit("seconds", "p60", 9.0)), two).same
+
+
+def test_what_values_and_costs_are_of_is_stated(menu):
+    found = diff(tabled(menu), tabled(menu, 3000))
+    assert found.maximise == {"before": "coverage", "after": "coverage"}
+    assert found.priced_resource == {"before": "tokens", "after": "tokens"}
 
 
 def test_rows_whose_actions_are_worth_other_than_before(menu, coverage_menu):
