@@ -2,16 +2,14 @@
 
 The attempts at each problem are cut at random into four parts. Each part in turn is fitted and allocated; the
 other three score what it chose against the even spend of the same budget, by unbiased pass@k. All of it is
-repeated over several cuts, and the gain of a problem is its mean over them. The gate opens where the mean over
-problems exceeds `NEEDED` standard errors, with problems as the units.
+repeated over several cuts, and the gain of a problem is its mean over them; problems are the units of its
+standard error.
 
-Why a part is so small: harm comes from spending much more than was logged, so the test keeps the ratio of
-budget to log, a quarter of each, and still has the attempts to score it. Three quarters of n attempts score at
-most that many samples; no query gets more in the test, and the budget is cut further, where need be, to one
-whose even spend is at most half of that.
-
-Harm also comes where an even spend leaves little to gain, which a quarter of the budget does not show. So where
-the attempts can score more than a quarter of it, there must be no loss at the most that they score, either.
+Two budgets are tested. Harm comes from spending much more than was logged, so the first keeps the ratio of
+budget to log: a quarter of it. Harm also comes where an even spend leaves little to gain, which a quarter does
+not show, so the second is the most that the attempts can score: three quarters of n attempts score at most that
+many samples, no query gets more in the test, and the even spend is at most half of that. The gate opens where
+the gain at one of the two exceeds `NEEDED` standard errors and the second does not lose.
 """
 
 from __future__ import annotations
@@ -89,7 +87,7 @@ def no_harm(
         **options: of `allocate`: classes, values, weights, allow_skip, extrapolate, until_success, costs.
     """
     try:
-        (gain, error), *further = _gains(sources, limits, seed, options)
+        tested = _gains(sources, limits, seed, options)
     except _CannotRunError as reason:
         message = (
             f"The no-harm gate could not run: {reason}. This allocation was not checked against "
@@ -102,17 +100,19 @@ def no_harm(
             "is spent evenly."
         )
         return Verdict(False, None, None, {"code": "gate-closed", "message": message})
+    gain, error = max(tested, key=lambda found: found[0] - NEEDED * found[1])
+    largest = tested[-1][0]
     shown = f"{100 * gain:+.2f} points on held-out attempts, standard error {100 * error:.2f}"
     opened, code = False, "gate-closed"
-    if gain <= NEEDED * error or gain <= 0:
+    if gain <= NEEDED * error:
         message = (
             f"Held-out attempts do not show a gain over the even spend ({shown}), so the budget is spent evenly. More "
             "attempts at each problem may show one."
         )
-    elif any(more < 0 for more, _ in further):
+    elif largest < 0:
         message = (
-            f"A quarter of the budget gains over its even spend ({shown}), but the most of it that they can score "
-            f"loses {-100 * further[0][0]:.2f}, so the budget is spent evenly."
+            f"A part of the budget gains over its even spend ({shown}), but the most of it that they can score "
+            f"loses {-100 * largest:.2f}, so the budget is spent evenly."
         )
     else:
         opened, code = True, "gate-open"
@@ -156,7 +156,9 @@ def _gains(
             f"the law was fitted by {source.objective}; parts are refitted by likelihood only"
         )
     whole = _groups(source)
-    groups, most = _testable(whole)
+    groups, attempts = _testable(whole)
+    most = float(attempts - attempts // PARTS)
+    reach = np.inf if options.get("extrapolate") else attempts
     if options.get("weights") is not None and any(
         len(g.rows) < len(w.rows) for g, w in zip(groups, whole, strict=True)
     ):
@@ -172,9 +174,9 @@ def _gains(
             held = [_less(g.counts, taken) for g, taken in zip(groups, part, strict=True)]
             left = [_less(rest, taken) for rest, taken in zip(left, part, strict=True)]
             menu = _trained(source, part, [g.rows for g in groups], options)
-            trials = trials or {s: {} for s in _scales(menu, limits, most, given)}
+            trials = trials or {s: {} for s in _scales(menu, limits, most, reach, given)}
             for scale, trial in trials.items():
-                asked = _scaled(limits, scale, most)
+                asked = _scaled(limits, scale, min(most, reach * scale))
                 chosen = allocate(menu, limits=asked, **given)
                 even = allocate(menu, limits=asked, **given, evenly=True)
                 for key, w, gains in _scored(chosen, even, held, options["classes"]):
@@ -210,7 +212,7 @@ def _groups(source: FitResult | Sweep) -> list[_Group]:
 
 
 def _testable(groups: list[_Group]) -> tuple[list[_Group], int]:
-    """Problems with as many attempts as most have, and the most samples that can be scored."""
+    """Problems with as many attempts as most have, and how many these are."""
     from scaling.data.groups import looks_success_stopped
 
     for g in groups:
@@ -234,7 +236,7 @@ def _testable(groups: list[_Group]) -> tuple[list[_Group], int]:
         c = g.counts
         taken = replace(c, task=c.task[rows], problem=c.problem[rows], n=c.n[rows], c=c.c[rows])
         out.append(_Group(taken, rows))
-    return out, usual - usual // PARTS
+    return out, usual
 
 
 def _trained(
@@ -248,7 +250,7 @@ def _trained(
         "classes": options["classes"],
         "costs": options.get("costs"),
         "skip": options.get("allow_skip", False),
-        "extrapolate": options.get("extrapolate", False),
+        "extrapolate": True,  # what is on offer is kept to its share of the budget by `_scaled`
     }
     if options["values"] == "plugin" or isinstance(source, Sweep):
         return plugin_menu(counts, bins=getattr(source, "bins", None), **asked)
@@ -257,14 +259,19 @@ def _trained(
 
 
 def _scales(
-    menu: Menu, limits: Sequence[Limit], most: int, options: Mapping[str, Any]
+    menu: Menu,
+    limits: Sequence[Limit],
+    most: float,
+    reach: float,
+    options: Mapping[str, Any],
 ) -> list[float]:
     """What to multiply the budget by: a quarter, and the most of which the even spend is half of `most` or less."""
     scale = 1.0
     found: list[float] = []
     while scale > 1e-6 and not (found and scale < 1 / PARTS):
         try:
-            even = allocate(menu, limits=_scaled(limits, scale, most), **options, evenly=True)
+            asked = _scaled(limits, scale, min(most, reach * scale))
+            even = allocate(menu, limits=asked, **options, evenly=True)
         except InfeasibleError:
             break
         rung = even.chosen[even.chosen >= 0]
@@ -278,12 +285,13 @@ def _scales(
     return sorted({found[0], found[-1]})
 
 
-def _scaled(limits: Sequence[Limit], scale: float, most: int) -> list[Limit]:
+def _scaled(limits: Sequence[Limit], scale: float, most: float) -> list[Limit]:
+    """The limits on a share of the budget, with at most so many samples a query."""
     out = [
         limit if limit.scope == "each" else replace(limit, amount=limit.amount * scale)
         for limit in limits
     ]
-    return [*out, Limit("samples", "each", float(most))]
+    return [*out, Limit("samples", "each", max(most, 1.0))]
 
 
 def _scored(

@@ -69,6 +69,15 @@ def test_the_gate_closes_where_nothing_can_be_gained(family):
     assert allocation.spent["samples"] <= 8
 
 
+def test_a_gain_at_a_part_of_the_budget_does_not_hide_a_loss_at_more():
+    rate = np.where(np.arange(P) < 115, 0.3, 0.9)  # 16 samples each leave next to nothing
+    fit = fitted(rate, 64, 0)
+    allocation = scaling.allocate(fit, 16, unit="samples", gate=True, **BY_PROBLEM)
+    (said,) = [c for c in allocation.cautions if c["code"] == "gate-closed"]
+    assert "the most of it that they can score loses" in said["message"]
+    assert allocation.value == allocation.uniform_value
+
+
 @pytest.mark.parametrize("wrong", ["reversed", "shuffled"])
 def test_wrong_siblings_do_not_pass(wrong):
     kept, lost = 0, []
