@@ -44,10 +44,10 @@ def explain(problem: Problem) -> InfeasibleError:
         if not _is_feasible(problem, rest):
             core = rest
     relaxed = _all_relaxed(problem, core, limits)
-    besides = ""
+    besides, kept = "", "beside the others, " if len(core) < len(limits) else ""
     if not relaxed:  # there is a second contradiction
         relaxed = _all_relaxed(problem, core, core)
-        besides = " The other limits contradict each other besides; mend this first."
+        besides, kept = " The other limits contradict each other besides; mend this first.", ""
     ways = [
         f"{limit.words} would have to be {'at most' if limit.sense == 'min' else 'at least'} "
         f"{exact_text(relaxed[limit.words])}"
@@ -58,7 +58,7 @@ def explain(problem: Problem) -> InfeasibleError:
         said = f"No choice of actions keeps {_named(core[0])}"
     else:
         said = f"These limits contradict each other: {_listed(core)}"
-    how = f": {', or '.join(ways)}." if ways else "; changing one of them alone does not help."
+    how = f": {kept}{', or '.join(ways)}." if ways else "; changing one of them alone does not help."
     first = next(iter(relaxed.values()), None)
     return InfeasibleError(f"{said}{how}{besides}", smallest=first, relaxed=relaxed)
 

@@ -103,7 +103,7 @@ def _value(text: str, flag: str, scope: str) -> Limit:
     about, _, amount = text.rpartition(":")
     classes = options.pairs(about, flag) if about else {}
     where = {name: tuple(values.split("|")) for name, values in classes.items()}
-    return Limit("value", scope, options.finite(amount, flag), sense="min", where=where)
+    return Limit("value", scope, options.finite(amount, f"{flag} {text}"), sense="min", where=where)
 
 
 def _share(text: str, flag: str, sense: Any) -> Limit:
@@ -112,7 +112,8 @@ def _share(text: str, flag: str, sense: Any) -> Limit:
     model, equals, amount = text.rpartition("=")
     if not equals or not model:
         raise UsageError(f"{flag} {text}: give a model and a share, as in large=0.3.")
-    return Limit("share", amount=options.finite(amount, flag), sense=sense, action={"model": model})
+    share = options.finite(amount, f"{flag} {text}, read as the share of model '{model}'")
+    return Limit("share", amount=share, sense=sense, action={"model": model})
 
 
 def read(path: str, *, queries: int | None = None) -> list[Limit]:
