@@ -63,9 +63,10 @@ def merge(menus: Sequence[Menu]) -> Menu:
     start = np.concatenate(([0], np.cumsum((high - low).sum(axis=0)))).astype(np.int64)
 
     def gather(columns: Sequence[NDArray[Any]]) -> NDArray[Any]:
-        ends = [column[:1] for column in columns]
-        if all(c.size and _one_value(c) for c in columns) and len(set(map(str, ends))) == 1:
-            return np.broadcast_to(ends[0][0], take.shape)
+        if all(c.size and _one_value(c) for c in columns):
+            firsts = [column[0] for column in columns]
+            if len({(first.dtype.kind, first.item()) for first in firsts}) == 1:
+                return np.broadcast_to(firsts[0], take.shape)
         return np.concatenate(columns)[take]
 
     def optional(name: str) -> Any:

@@ -72,6 +72,23 @@ def test_merge_shares_combinations_of_curves():
         assert got.tolist() == np.concatenate(expected).tolist()
 
 
+def test_merge_tells_knobs_apart_that_print_alike():
+    given_knobs = [0.1234567891, 0.1234567892]
+    parts = [
+        over_samples(
+            np.array([[0.1, 0.2]]),
+            np.array([1, 2]),
+            key={},
+            weight=np.ones(1),
+            curve=np.zeros(1, dtype=int),
+            cost={"samples": np.array([1.0, 2.0])},
+            knobs={"temperature": knob},
+        )
+        for knob in given_knobs
+    ]
+    assert merge(parts).action["temperature"].tolist() == np.repeat(given_knobs, 2).tolist()
+
+
 @pytest.mark.parametrize(
     "change",
     [
