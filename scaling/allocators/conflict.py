@@ -58,7 +58,9 @@ def explain(problem: Problem) -> InfeasibleError:
         said = f"No choice of actions keeps {_named(core[0])}"
     else:
         said = f"These limits contradict each other: {_listed(core)}"
-    how = f": {kept}{', or '.join(ways)}." if ways else "; changing one of them alone does not help."
+    how = (
+        f": {kept}{', or '.join(ways)}." if ways else "; changing one of them alone does not help."
+    )
     first = next(iter(relaxed.values()), None)
     return InfeasibleError(f"{said}{how}{besides}", smallest=first, relaxed=relaxed)
 

@@ -70,18 +70,7 @@ def taken(menu: Menu, curves: IntArray, curve: IntArray) -> Menu:
     if curves.size == menu.start.size - 1 and bool((curves == np.arange(curves.size)).all()):
         return replace(menu, curve=curve)
     rung = np.repeat(menu.start[curves] - start[:-1], length) + np.arange(int(start[-1]))
-    return replace(
-        menu,
-        curve=curve,
-        start=start,
-        value=menu.value[rung],
-        cost={name: column[rung] for name, column in menu.cost.items()},
-        action={name: column[rung] for name, column in menu.action.items()},
-        value_se=None if menu.value_se is None else menu.value_se[rung],
-        draws=None if menu.draws is None else menu.draws[rung],
-        interval=None if menu.interval is None else menu.interval[rung],
-        extrapolated=None if menu.extrapolated is None else menu.extrapolated[rung],
-    )
+    return menu.regrouped(rung, start, curve)
 
 
 def refuse_empty_classes(
