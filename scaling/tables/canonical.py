@@ -1,8 +1,9 @@
-"""The content hash of a budget table."""
+"""The canonical form of a budget table: its content hash, and the numbers that it may hold."""
 
 from __future__ import annotations
 
 import hashlib
+import math
 from typing import TYPE_CHECKING, Any
 
 from scaling.errors import InputError
@@ -33,3 +34,15 @@ def table_id(document: Mapping[str, Any]) -> str:
             f"The table has no canonical JSON form: {error}. "
             "Its numbers must be finite and its integers within 2^53."
         ) from error
+
+
+def finite(value: Any, what: str) -> float:
+    """A number that JSON has.
+
+    Raises:
+        InputError: NaN or an infinity; `what` says of what.
+    """
+    number = float(value)
+    if not math.isfinite(number):
+        raise InputError(f"{what[:1].upper()}{what[1:]} is {number}. It must be a finite number.")
+    return number

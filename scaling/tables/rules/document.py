@@ -13,12 +13,8 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-9
 """Relative; numbers that differ by less are the same."""
-
-
 NOTHING = 1e-300
 """Differences below it are the rounding of the smallest floats."""
-
-
 SHARES = frozenset({"accuracy", "coverage", "ceiling", "false_positive_rate", "abstain_rate"})
 """Estimates of an entry that lie between 0 and 1, by name."""
 
