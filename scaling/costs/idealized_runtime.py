@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from scaling.core.prompt_times import BETA, OVERHEAD, prompt_name, prompt_shares
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model, tokens_of
 from scaling.errors import InputError, UsageError
 
 if TYPE_CHECKING:
@@ -225,14 +225,10 @@ class IdealizedRuntimeCosts(SampleCosts):
             UsageError: a number that is needed is missing for this model; the flag is named.
         """
         base = super().of(model, measured)
-        if "tokens" not in base.per_sample:
-            raise UsageError(
-                "--cost idealized-runtime needs the generated tokens of a sample, which the log does not hold. "
-                "Add --tokens-per-sample N."
-            )
+        tokens = tokens_of(base.per_sample, "--cost idealized-runtime")
         profile = self._of_model(model)
         length = self._number("input_tokens", model) or 0.0
-        seconds = float(profile.seconds(length, base.per_sample["tokens"]))
+        seconds = float(profile.seconds(length, tokens))
         each = {**base.per_sample, "seconds": seconds}
         accelerators = self._number("accelerators", model)
         if accelerators is not None and self.price_per_hour is not None:

@@ -17,7 +17,7 @@ import numpy as np
 from scaling.costs.hardware import Hardware
 from scaling.costs.inference import KINETICS_INTENSITY, CostModel, Mode
 from scaling.costs.model_config import ModelConfig
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model, tokens_of
 from scaling.costs.workload import Request
 from scaling.errors import UsageError
 
@@ -171,13 +171,9 @@ class KineticsCosts(SampleCosts):
             UsageError: a number that is needed is missing for this model; the flag is named.
         """
         base = super().of(model, measured)
-        if "tokens" not in base.per_sample:
-            raise UsageError(
-                "--cost kinetics needs the generated tokens of a sample, which the log does not hold. "
-                "Add --tokens-per-sample N."
-            )
+        mean = tokens_of(base.per_sample, "--cost kinetics")
         cost = self._of_model(model)
-        mean, sd = base.per_sample["tokens"], self._number("tokens_sd", model) or 0.0
+        sd = self._number("tokens_sd", model) or 0.0
         lengths, share = two_lengths(mean, sd)
         priced = cost.price(
             Request(

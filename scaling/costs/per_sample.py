@@ -130,12 +130,7 @@ class SampleCosts:
                     )
                 (fixed if self.prompt_once else per_sample)["usd"] = prompt * length / 1e6
             if completion is not None:
-                if "tokens" not in per_sample:
-                    raise UsageError(
-                        "--price-out needs the generated tokens of a sample, which the log does "
-                        "not hold. Add --tokens-per-sample N."
-                    )
-                per_sample["usd"] += completion * per_sample["tokens"] / 1e6
+                per_sample["usd"] += completion * tokens_of(per_sample, "--price-out") / 1e6
         return LinearCost(fixed, per_sample)
 
     def _number(self, name: str, model: str | None) -> float | None:
@@ -196,6 +191,20 @@ def of_model(
             f"{missing} model {model or '(unknown)'}; it has: {', '.join(sorted(given))}.{remedy}"
         )
     return given[model]
+
+
+def tokens_of(per_sample: Mapping[str, float], asking: str) -> float:
+    """Generated tokens of a sample, which an option asks for.
+
+    Raises:
+        UsageError: they are neither logged nor given.
+    """
+    if "tokens" not in per_sample:
+        raise UsageError(
+            f"{asking} needs the generated tokens of a sample, which the log does not hold. "
+            "Add --tokens-per-sample N."
+        )
+    return per_sample["tokens"]
 
 
 _NUMBERS = ("tokens_per_sample", "usd_per_sample", "price_in", "price_out", "input_tokens")

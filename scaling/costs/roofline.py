@@ -19,7 +19,7 @@ from scaling.costs import work
 from scaling.costs.capacity import USABLE
 from scaling.costs.collectives import tensor_parallel_seconds
 from scaling.costs.kinetics import two_lengths
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model, tokens_of
 from scaling.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
@@ -365,14 +365,9 @@ class RooflineCosts(SampleCosts):
             InfeasibleError: the batch does not fit into the memory.
         """
         base = super().of(model, measured)
-        if "tokens" not in base.per_sample:
-            raise UsageError(
-                "--cost roofline needs the generated tokens of a sample, which the log does not hold. "
-                "Add --tokens-per-sample N."
-            )
+        D = tokens_of(base.per_sample, "--cost roofline")
         serving = self._of_model(model)
         b, P, sd = (self._number(n, model) or 0.0 for n in ("batch", "input_tokens", "tokens_sd"))
-        D = base.per_sample["tokens"]
         if serving.hardware.capacity is not None:
             self._refuse_full(serving, b, P + D)
         tp, fixed, each = serving.tensor_parallel, dict(base.fixed), dict(base.per_sample)
