@@ -53,7 +53,9 @@ def log_axis(last: float | None = None) -> Any:
     ticks: dict[str, Any] = {"tickCount": 10}
     if last is not None and last >= 100:
         ticks = {"values": [10**power for power in range(len(str(int(last))))]}
-    return alt.Axis(format="~s", grid=False, labelOverlap="greedy", labelSeparation=4, **ticks)
+    # Below 1 a prefix would mislead: $10m is ten million to most.
+    plain = "datum.value < 1 ? format(datum.value, '.3~g') : format(datum.value, '~s')"
+    return alt.Axis(labelExpr=plain, grid=False, labelOverlap="greedy", labelSeparation=4, **ticks)
 
 
 def cost_axis(field: str, title: str, costs: Sequence[float]) -> Any:
