@@ -164,8 +164,8 @@ def _gains(
     ):
         raise _CannotRunError("weights are given, and some problems have fewer attempts than most")
     given = {k: v for k, v in options.items() if k != "costs"}  # the menu has them
-    trials: dict[float, dict[tuple[Any, ...], list[FloatArray]]] = {}
-    weight: dict[tuple[Any, ...], float] = {}
+    trials: dict[float, list[FloatArray]] = {}
+    places: _Places | None = None
     rng = np.random.default_rng(seed)
     for _ in range(CUTS):
         left = [g.counts for g in groups]
@@ -174,15 +174,15 @@ def _gains(
             held = [_less(g.counts, taken) for g, taken in zip(groups, part, strict=True)]
             left = [_less(rest, taken) for rest, taken in zip(left, part, strict=True)]
             menu = _trained(source, part, [g.rows for g in groups], options)
-            trials = trials or {s: {} for s in _scales(menu, limits, most, reach, given)}
-            for scale, trial in trials.items():
+            trials = trials or {s: [] for s in _scales(menu, limits, most, reach, given)}
+            for scale, gains in trials.items():
                 asked = _scaled(limits, scale, min(most, reach * scale))
                 chosen = allocate(menu, limits=asked, **given)
                 even = allocate(menu, limits=asked, **given, evenly=True)
-                for key, w, gains in _scored(chosen, even, held, options["classes"]):
-                    trial.setdefault(key, []).append(gains)
-                    weight[key] = w
-    return [_mean(trial, weight) for trial in trials.values()]
+                places = places or _Places.of(chosen.ladder, held, options["classes"])
+                gains.append(places.gain(chosen, even, held))
+    assert places is not None  # noqa: S101
+    return [places.mean(np.mean(gains, axis=0)) for gains in trials.values()]
 
 
 def _part(whole: Counts, left: Counts, rng: np.random.Generator) -> Counts:
@@ -294,77 +294,100 @@ def _scaled(limits: Sequence[Limit], scale: float, most: float) -> list[Limit]:
     return [*out, Limit("samples", "each", max(most, 1.0))]
 
 
-def _scored(
-    chosen: Allocation, even: Allocation, held: Sequence[Counts], classes: str
-) -> Iterator[tuple[tuple[Any, ...], float, FloatArray]]:
-    """Class, weight and the gain of each of its problems on held-out attempts."""
-    where = {}
-    for counts in held:
-        own = {k: v for k, v in counts.by.items() if k not in ACTION_COLUMNS}
-        action = _action({"model": counts.model or "", **counts.by})
-        where[(tuple(sorted(own.items())), action)] = counts
-    for i, weight in enumerate(chosen.ladder.weight.tolist()):
-        key = {name: plain(values[i]) for name, values in chosen.ladder.key.items()}
-        if chosen.chosen[i] == -2 or even.chosen[i] == -2:
-            gains = np.zeros(1)  # served the fallback either way
-        else:
-            gains = _value(chosen, i, key, where, classes) - _value(even, i, key, where, classes)
-        yield tuple(key.items()), weight, gains
+@dataclass(frozen=True)
+class _Places:
+    """Where the problems of each class stand in the counts of all groups, one after the other.
+
+    Attributes:
+        weight: of each class, shape (C,).
+        owner: the class of each of its problems, shape (R,).
+        of_action: by action columns, the place of each of them, shape (R,); -1 where that group lacks it.
+    """
+
+    weight: FloatArray
+    owner: IntArray
+    of_action: Mapping[tuple[Any, ...], IntArray]
+
+    @classmethod
+    def of(cls, menu: Menu, groups: Sequence[Counts], classes: str) -> _Places:
+        """Of the classes of a menu; of a group, the problems that all its actions were tried on."""
+        ends = np.cumsum([0, *(len(g.n) for g in groups)]).tolist()
+        features = [{k: v for k, v in g.by.items() if k not in ACTION_COLUMNS} for g in groups]
+        by_task = "task" in menu.key
+        names = [
+            {(t if by_task else "", p): at + i for i, (t, p) in enumerate(_names(g))}
+            for g, at in zip(groups, ends, strict=False)
+        ]
+        owner: list[int] = []
+        rows: list[dict[int, int]] = []  # by group, the place of one problem
+        for i in range(len(menu.weight)):
+            key = {name: plain(values[i]) for name, values in menu.key.items()}
+            if classes == "problem":
+                asked = (str(key["task"]) if by_task else "", str(key["problem"]))
+                key = {k: v for k, v in key.items() if k not in ("task", "problem")}
+            mine = [
+                j
+                for j, by in enumerate(features)
+                if key.items() >= {k: v for k, v in by.items() if k != "task" or k in key}.items()
+            ]
+            if classes == "problem":
+                found = [{j: names[j][asked] for j in mine if asked in names[j]}]
+            else:
+                shared = (
+                    [n for n in names[mine[0]] if all(n in names[j] for j in mine)] if mine else []
+                )
+                found = [{j: names[j][name] for j in mine} for name in shared]
+            owner += [i] * len(found)
+            rows += found
+        of_action: dict[tuple[Any, ...], IntArray] = {}
+        for j, g in enumerate(groups):
+            action = _action({"model": g.model or "", **g.by})
+            place = np.array([row.get(j, -1) for row in rows], dtype=np.int64)
+            known = of_action.get(action, np.full(len(rows), -1))
+            of_action[action] = np.where(place < 0, known, place)
+        return cls(menu.weight, np.array(owner, dtype=np.int64), of_action)
+
+    def passed(self, allocation: Allocation, held: Sequence[Counts]) -> FloatArray:
+        """Pass@k of each problem on held-out attempts, for the action that its class gets; shape (R,)."""
+        rung = allocation.chosen[self.owner]
+        samples = allocation.ladder.action["samples"][np.maximum(rung, 0)]
+        place = np.full(len(rung), -1)
+        for r in np.unique(rung[rung >= 0]).tolist():
+            action = _action(allocation.ladder.action_of(r))
+            if action in self.of_action:
+                place[rung == r] = self.of_action[action][rung == r]
+        if (place[rung >= 0] < 0).any():
+            raise _CannotRunError("a class has no held-out attempts for the action that it gets")
+        n, c = (np.concatenate([getattr(g, x) for g in held]) for x in ("n", "c"))
+        out = np.zeros(len(rung))  # nothing and the fallback count as nothing
+        some = rung >= 0
+        out[some] = pass_at_k(n[place[some]], c[place[some]], samples[some])
+        return out
+
+    def gain(self, chosen: Allocation, even: Allocation, held: Sequence[Counts]) -> FloatArray:
+        """What each problem gains over the even spend, shape (R,)."""
+        lost = (chosen.chosen == -2) | (even.chosen == -2)  # served the fallback either way
+        gains = self.passed(chosen, held) - self.passed(even, held)
+        return np.where(lost[self.owner], 0.0, gains)
+
+    def mean(self, gains: FloatArray) -> tuple[float, float]:
+        """Weighted mean gain over classes and its standard error, problems as the units."""
+        C = len(self.weight)
+        size = np.bincount(self.owner, minlength=C)
+        each = np.bincount(self.owner, gains, C) / np.maximum(size, 1)
+        share = self.weight / self.weight.sum()
+        gain = float(share @ each)
+        if size.max(initial=0) <= 1:  # classes are problems
+            return gain, float(np.sqrt(C / max(C - 1, 1) * (share**2 @ (each - gain) ** 2)))
+        around = np.bincount(self.owner, (gains - each[self.owner]) ** 2, C)
+        return gain, float(np.sqrt(share**2 @ (around / np.maximum(size * (size - 1), 1))))
 
 
-def _value(
-    allocation: Allocation,
-    index: int,
-    key: Mapping[str, Any],
-    where: Mapping[Any, Counts],
-    classes: str,
-) -> FloatArray:
-    """Pass@k of each problem of a class on held-out attempts, for the action it gets."""
-    rung = int(allocation.chosen[index])
-    action = allocation.ladder.action_of(rung) if rung >= 0 else {}
-    own = {k: v for k, v in key.items() if classes == "group" or k not in ("task", "problem")}
-    candidates = [
-        counts
-        for (by, knobs), counts in where.items()
-        if own.items() >= {k: v for k, v in by if k != "task" or k in own}.items()
-        and (rung < 0 or knobs == _action(action))
-    ]
-    for counts in candidates:
-        mine = np.arange(len(counts.n))
-        if classes == "problem":
-            same = counts.problem == str(key["problem"])
-            if "task" in key:
-                same &= counts.task == str(key["task"])
-            mine = np.flatnonzero(same)
-        if len(mine):
-            if rung < 0:
-                return np.zeros(len(mine))
-            return pass_at_k(counts.n[mine], counts.c[mine], action["samples"])
-    raise _CannotRunError("a class has no held-out attempts for the action that it gets")
+def _names(counts: Counts) -> Iterator[tuple[str, str]]:
+    return zip(counts.task.tolist(), counts.problem.tolist(), strict=True)
 
 
 def _action(columns: Mapping[str, Any]) -> tuple[Any, ...]:
     """Action columns other than samples, in one order."""
     named = {k: columns[k] for k in ACTION_COLUMNS if k in columns and k != "samples"}
     return tuple(sorted((k, v) for k, v in named.items() if v != ""))
-
-
-def _mean(
-    trial: Mapping[tuple[Any, ...], Sequence[FloatArray]], weight: Mapping[tuple[Any, ...], float]
-) -> tuple[float, float]:
-    """Weighted mean gain over classes and its standard error, problems as the units."""
-    total = sum(weight.values())
-    if all(len(g) == 1 for gains in trial.values() for g in gains):  # classes are problems
-        each = np.array([np.mean(gains) for gains in trial.values()])
-        share = np.array([weight[key] for key in trial]) / total
-        gain = float(share @ each)
-        P = len(each)
-        return gain, float(np.sqrt(P / max(P - 1, 1) * (share**2 @ (each - gain) ** 2)))
-    gain, variance = 0.0, 0.0
-    for key, gains in trial.items():
-        size = max(len(g) for g in gains)
-        own = np.mean([np.broadcast_to(g, size) for g in gains], axis=0)
-        part = weight[key] / total
-        gain += part * float(own.mean())
-        variance += part**2 * float(own.var(ddof=1)) / len(own) if len(own) > 1 else 0.0
-    return gain, float(np.sqrt(variance))

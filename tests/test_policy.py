@@ -8,6 +8,7 @@ import pytest
 
 import scaling
 from scaling.allocators import Limit
+from scaling.costs import SampleCosts
 from scaling.errors import InfeasibleError
 from scaling.policy import NEEDED, no_harm
 
@@ -178,3 +179,23 @@ def test_the_even_spend_can_be_asked_for():
     assert even.bound == best.bound
     with pytest.raises(InfeasibleError):
         scaling.allocate(fit, 0.5, unit="samples", classes="problem", evenly=True)
+
+
+def test_models_are_compared_on_the_problems_that_both_tried():
+    rng = np.random.default_rng(11)
+    rate = rng.beta(0.3, 3.0, P)
+    logs = [
+        counts(32, rng.binomial(32, rate), "large"),
+        counts(32, rng.binomial(32, rate / 3)[:90], "small"),
+    ]
+    log = pd.concat([sweep.to_frame() for sweep in logs])[["task", "model", "problem", "n", "c"]]
+    fit = scaling.fit(scaling.read(log), "beta-binomial", interval="none")
+    costs = SampleCosts(tokens_per_sample={"small": 100.0, "large": 400.0})
+    verdict = no_harm(
+        [fit],
+        [Limit("tokens", "average", 3000.0)],
+        classes="group",
+        values="posterior",
+        costs=costs,
+    )
+    assert verdict.gain is not None
