@@ -127,11 +127,17 @@ def _schema(document: Any) -> Iterator[Finding]:
     validator = extend(
         Draft202012Validator, {"$ref": _once(Draft202012Validator.VALIDATORS["$ref"])}
     )
-    for error in validator(schema()).iter_errors(document):
+    found = validator(schema()).iter_errors(document)  # in an order that hashing decides
+    for error in sorted(found, key=_place):
         if newer and error.validator == "additionalProperties":
             continue
         message = error.message if len(error.message) <= 300 else error.message[:300] + " ..."
         yield Finding("schema", error.json_path, message)
+
+
+def _place(error: Any) -> tuple[list[str], str]:
+    path = [f"{step:09}" if isinstance(step, int) else step for step in error.absolute_path]
+    return path, error.message
 
 
 def _once(validate: Any) -> Any:

@@ -366,6 +366,17 @@ def test_what_is_no_table_fails_the_schema_and_nothing_else_is_tried(thing):
     assert {finding.code for finding in found} == {"schema"}
 
 
+def test_findings_of_the_schema_stand_in_one_order(document):
+    document["rows"] = [deepcopy(document["rows"][0]) for _ in range(11)]
+    for row in document["rows"]:
+        used = row["expected"]["resources"]
+        row["expected"]["resources"] = dict.fromkeys(sorted(used, reverse=True))
+    places = [each.where for each in check(document)]
+    names = sorted(used)
+    assert len(names) > 1
+    assert places == [f"$.rows[{i}].expected.resources.{n}" for i in range(11) for n in names]
+
+
 def test_many_findings_of_one_kind_are_counted(document):
     document["rows"] = [deepcopy(document["rows"][0]) for _ in range(60)]
     found = [each for each in check(document) if each.code == "row-id-repeated"]
