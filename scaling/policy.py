@@ -103,7 +103,7 @@ def no_harm(
     gain, error = max(tested, key=lambda found: found[0] - NEEDED * found[1])
     largest = tested[-1][0]
     shown = f"{100 * gain:+.2f} points on held-out attempts, standard error {100 * error:.2f}"
-    opened, code = False, "gate-closed"
+    code = "gate-closed"
     if gain <= NEEDED * error:
         message = (
             f"Held-out attempts do not show a gain over the even spend ({shown}), so the budget is spent evenly. More "
@@ -115,12 +115,12 @@ def no_harm(
             f"loses {-100 * largest:.2f}, so the budget is spent evenly."
         )
     else:
-        opened, code = True, "gate-open"
+        code = "gate-open"
         message = (
             f"The gain over the even spend was {shown}, at a budget that parts of the log can "
             "score."
         )
-    return Verdict(opened, gain, error, {"code": code, "message": message})
+    return Verdict(code == "gate-open", gain, error, {"code": code, "message": message})
 
 
 @dataclass(frozen=True)
