@@ -52,6 +52,7 @@ def report(
     """
     from scaling.allocators import funding
     from scaling.cli.explanation import hopeless_line, risk_lines
+    from scaling.curves import action_words
 
     menu = allocation.ladder
     what = menu.maximise.replace("_", " ")
@@ -82,11 +83,11 @@ def report(
         cost = ", ".join(amount_of(x, name, 4) for name, x in fallback.cost.items())
         show.line(
             "fallback",
-            f"{action_of(fallback.action)}, for queries of no class here: {what} "
+            f"{action_words(fallback.action)}, for queries of no class here: {what} "
             f"{show.number(fallback.value)}, {cost}",
         )
     if allocation.n_nonhull:
-        named = "; ".join(action_of(each) for each in allocation.nonhull[:3])
+        named = "; ".join(action_words(each) for each in allocation.nonhull[:3])
         rest = allocation.n_nonhull - min(3, len(allocation.nonhull))
         show.line(
             "left out",
@@ -252,30 +253,16 @@ def _chosen(allocation: Allocation) -> None:
 
 
 def _outcome(row: Mapping[str, Any], status: str, resources: Sequence[str]) -> tuple[str, ...]:
+    from scaling.curves import action_words
+
     nothing = not row["action"] and not any(row["cost"].values())
-    action = "nothing" if nothing else action_of(row["action"])
+    action = "nothing" if nothing else action_words(row["action"])
     return (
         action + " (fallback)" * (status == "fallback"),
         show.number(row["value"]),
         show.interval(row["interval"], 3),
         *(show.amount(row["cost"].get(name), 4) for name in resources),
     )
-
-
-def action_of(action: Mapping[str, Any]) -> str:
-    """An action in words: `large, 8 samples`."""
-    parts = [str(action["model"])] if action.get("model") else []
-    for name, value in action.items():
-        if value == "first_accepted":
-            errs = action.get("strategy") == "resample"
-            parts.append("until one is accepted" if errs else "until one is right")
-        elif value == "resample" or name == "verifier_model":
-            continue
-        elif name != "model" and value not in (None, ""):
-            one = name.replace("_", " ")
-            one = one.removesuffix("s") if value == 1 else one
-            parts.append(f"{value} {one}" if isinstance(value, int) else f"{one} {value}")
-    return ", ".join(parts) or "the only action"
 
 
 def assumed(menu: Menu) -> Iterator[str]:

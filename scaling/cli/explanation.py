@@ -8,7 +8,8 @@ import numpy as np
 
 from scaling.allocators.explain import STANDINGS
 from scaling.cli import show
-from scaling.cli.allocated import action_of, amount_of
+from scaling.cli.allocated import amount_of
+from scaling.curves import action_words
 
 if TYPE_CHECKING:
     from scaling.allocators.allocation import Allocation
@@ -65,7 +66,7 @@ def explanation(found: Explanation, what: str) -> None:
         return amount_of(amount, found.resource, 4)
 
     def worth(step: Step) -> str:
-        action = "nothing" if step.action is None else action_of(step.action)
+        action = "nothing" if step.action is None else action_words(step.action)
         return f"{action}: {what} {show.number(step.value)} for {cost(step.cost)}"
 
     def each(marginal: float | None) -> str:
@@ -88,7 +89,7 @@ def explanation(found: Explanation, what: str) -> None:
     if found.best is not None and found.best not in (found.got, found.next):
         show.line("best", worth(found.best))
     if found.n_nonhull:
-        named = "; ".join(action_of(action) for action in found.nonhull[:5])
+        named = "; ".join(action_words(action) for action in found.nonhull[:5])
         more = f" and {found.n_nonhull - 5:,} more" if found.n_nonhull > 5 else ""
         show.line(
             "left out",

@@ -12,6 +12,7 @@ from scaling.curves.menu import (
     MenuSource,
     OwnCost,
     ValueDraws,
+    action_words,
     plain,
 )
 from scaling.curves.merge import merge
@@ -29,6 +30,7 @@ __all__ = [
     "MenuSource",
     "OwnCost",
     "ValueDraws",
+    "action_words",
     "distinct",
     "ladder",
     "merge",

@@ -228,6 +228,22 @@ def plain(value: Any) -> Any:
     return value.item() if isinstance(value, np.generic) else value
 
 
+def action_words(action: Mapping[str, Any]) -> str:
+    """An action in words: `large, 8 samples`."""
+    parts = [str(action["model"])] if action.get("model") else []
+    for name, value in action.items():
+        if value == "first_accepted":
+            errs = action.get("strategy") == "resample"
+            parts.append("until one is accepted" if errs else "until one is right")
+        elif value == "resample" or name == "verifier_model":
+            continue
+        elif name != "model" and value not in (None, ""):
+            one = name.replace("_", " ")
+            one = one.removesuffix("s") if value == 1 else one
+            parts.append(f"{value:,} {one}" if isinstance(value, int) else f"{one} {value}")
+    return ", ".join(parts) or "the only action"
+
+
 def class_name(key: Mapping[str, NDArray[Any]], index: int) -> str:
     """`level=hard, task=MATH`, or `all queries` where there are no class columns."""
     return ", ".join(f"{column}={values[index]}" for column, values in key.items()) or "all queries"

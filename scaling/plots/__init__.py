@@ -8,7 +8,6 @@ from scaling.plots.frontier import frontier
 from scaling.plots.labels import (
     FORECAST,
     UNITS,
-    action_label,
     column_label,
     law_labels,
     place_label,
@@ -21,7 +20,6 @@ __all__ = [
     "FORECAST",
     "PALETTE",
     "UNITS",
-    "action_label",
     "budgets",
     "column_label",
     "coverage",

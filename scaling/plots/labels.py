@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from scaling.curves import Menu
     from scaling.fitting.result import FitResult
 
 UNITS = {
@@ -54,19 +53,6 @@ def column_label(name: str, item: Any, bins: Mapping[str, tuple[float, ...]]) ->
     if index == len(cuts):
         return f"≥ {cuts[-1]:g}"
     return f"{cuts[index - 1]:g} to {cuts[index]:g}"
-
-
-def action_label(menu: Menu, rung: int) -> str:
-    """An action in words: "large, 8 samples"."""
-    words = []
-    for name, column in menu.action.items():
-        item = column[rung]
-        if name == "model":
-            words += [str(item)] if item else []
-        else:
-            plural = name.replace("_", " ")
-            words.append(f"{int(item):,} {plural.removesuffix('s') if item == 1 else plural}")
-    return ", ".join(words)
 
 
 def amount_label(number: float) -> str:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from scaling.curves import action_words
 from scaling.errors import NotUsableError
 from scaling.plots.frontier import average_budget
-from scaling.plots.labels import UNITS, action_label, amount_label, place_label
+from scaling.plots.labels import UNITS, amount_label, place_label
 from scaling.plots.style import GREY, INK, colour_and_shape, cost_axis, panels, value_axis
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _rows(allocation: Allocation, index: int) -> list[dict[str, Any]]:
             "cost": float(ladder.cost[allocation.priced_resource][rung]),
             "value": float(ladder.value[rung]),
             "colour": str(ladder.action["model"][rung]) if "model" in ladder.action else "",
-            "action": action_label(ladder, rung),
+            "action": action_words(ladder.action_of(rung)),
             "chosen": rung == chosen,
         }
         if ladder.interval is not None and np.isfinite(ladder.interval[rung]).all():

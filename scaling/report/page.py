@@ -18,6 +18,7 @@ from scaling._version import __version__
 from scaling.core.files import ensure_writable, write_text
 from scaling.core.registry import law as find_law
 from scaling.core.tabulated import Tabulated
+from scaling.curves import action_words
 from scaling.errors import NotUsableError, UsageError
 from scaling.report import comparison
 from scaling.report.formula import mathml
@@ -292,7 +293,7 @@ def _outcome(
     if ladder.interval is not None and np.isfinite(ladder.interval[rung]).all():
         ends = (float(ladder.interval[rung][0]), float(ladder.interval[rung][1]))
     value, cost = float(ladder.value[rung]), float(ladder.cost[resource][rung])
-    return plots.action_label(ladder, rung), value, ends, cost
+    return action_words(ladder.action_of(rung)), value, ends, cost
 
 
 def _certificate(allocation: Allocation) -> str:

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from scaling.curves import action_words
 from scaling.errors import InputError
 
 
@@ -20,3 +21,13 @@ def test_a_menu_is_saved_as_json_lines_too(menu, tmp_path):
     ]  # fmt: skip
     with pytest.raises(InputError, match=r"\.csv or \.jsonl"):
         one.save(tmp_path / "menu.parquet")
+
+
+def test_an_action_is_named_in_words():
+    assert action_words({"model": "large", "samples": 1}) == "large, 1 sample"
+    assert (
+        action_words({"model": "m", "strategy": "majority_vote", "samples": 1024})
+        == "m, strategy majority_vote, 1,024 samples"
+    )
+    assert action_words({"model": "", "effort": "high"}) == "effort high"
+    assert action_words({"model": "", "effort": ""}) == "the only action"

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
+import scaling
 from scaling import plots
+from scaling.data.menu_rows import read_menu
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +29,21 @@ def test_menu_marks_what_was_chosen(allocation: Any, rows: Callable[..., Any]) -
     assert "3,000 generated tokens" in str(spec["title"])
     rule = spec["spec"]["layer"][0]["encoding"]["x"]
     assert rule == {"datum": 3000.0, "type": "quantitative"}
+
+
+def test_actions_with_settings_in_words_are_drawn(rows: Callable[..., Any]) -> None:
+    table = pd.DataFrame(
+        {
+            "level": "a",
+            "strategy": ["single", "best_of_n", "majority_vote"],
+            "samples": [1, 4, 1024],
+            "value": [0.3, 0.5, 0.6],
+            "tokens": [100.0, 400.0, 1e5],
+        }
+    )
+    allocation = scaling.allocate(read_menu(table), 500, unit="tokens")
+    drawn = [row["action"] for row in rows(plots.menu(allocation))]
+    assert drawn[-1] == "1,024 samples, strategy majority_vote"
 
 
 def test_menu_draws_the_heaviest_classes(allocation: Any, rows: Callable[..., Any]) -> None:
