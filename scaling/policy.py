@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from scaling.allocators.allocate import allocate
 from scaling.allocators.allocation import Allocation
 from scaling.allocators.limit import Limit
-from scaling.curves import Menu, plain
+from scaling.curves import Menu
 from scaling.data.evidence import Counts
 from scaling.data.plugin import plugin_menu
 from scaling.data.schema import ACTION_COLUMNS
@@ -137,7 +137,7 @@ def _gains(
     seed: int,
     options: Mapping[str, Any],
 ) -> list[tuple[float, float]]:
-    """Mean gain and its standard error at each of the budgets of `_scales`."""
+    """Mean gain and its standard error at each of `_budgets`."""
     if len(sources) != 1 or not isinstance(sources[0], FitResult | Sweep):
         raise _CannotRunError("it needs one fit or one log, not a menu or several inputs")
     source = sources[0]
@@ -164,7 +164,8 @@ def _gains(
     ):
         raise _CannotRunError("weights are given, and some problems have fewer attempts than most")
     given = {k: v for k, v in options.items() if k != "costs"}  # the menu has them
-    trials: dict[float, list[FloatArray]] = {}
+    budgets: list[list[Limit]] = []
+    trials: list[list[FloatArray]] = []
     places: _Places | None = None
     rng = np.random.default_rng(seed)
     for _ in range(CUTS):
@@ -174,15 +175,16 @@ def _gains(
             held = [_less(g.counts, taken) for g, taken in zip(groups, part, strict=True)]
             left = [_less(rest, taken) for rest, taken in zip(left, part, strict=True)]
             menu = _trained(source, part, [g.rows for g in groups], options)
-            trials = trials or {s: [] for s in _scales(menu, limits, most, reach, given)}
-            for scale, gains in trials.items():
-                asked = _scaled(limits, scale, min(most, reach * scale))
+            if not budgets:
+                budgets = _budgets(menu, limits, most, reach, given)
+                trials = [[] for _ in budgets]
+            for asked, gains in zip(budgets, trials, strict=True):
                 chosen = allocate(menu, limits=asked, **given)
                 even = allocate(menu, limits=asked, **given, evenly=True)
                 places = places or _Places.of(chosen.ladder, held, options["classes"])
                 gains.append(places.gain(chosen, even, held))
-    assert places is not None  # noqa: S101
-    return [places.mean(np.mean(gains, axis=0)) for gains in trials.values()]
+    assert places is not None  # noqa: S101 - CUTS, PARTS and the budgets are one or more
+    return [places.mean(np.mean(gains, axis=0)) for gains in trials]
 
 
 def _part(whole: Counts, left: Counts, rng: np.random.Generator) -> Counts:
@@ -258,31 +260,35 @@ def _trained(
     return fit.menu(values=options["values"], **asked)
 
 
-def _scales(
+def _budgets(
     menu: Menu,
     limits: Sequence[Limit],
     most: float,
     reach: float,
     options: Mapping[str, Any],
-) -> list[float]:
-    """What to multiply the budget by: a quarter, and the most of which the even spend is half of `most` or less."""
+) -> list[list[Limit]]:
+    """The limits on a quarter of the budget, and on the most of it that can be scored, smallest first.
+
+    The most is that of which the even spend is half of `most` samples or less. On offer at a share of the
+    budget are as many samples as the same share of `reach`, up to `most`.
+    """
     scale = 1.0
-    found: list[float] = []
+    found: list[list[Limit]] = []
     while scale > 1e-6 and not (found and scale < 1 / PARTS):
+        asked = _scaled(limits, scale, min(most, reach * scale))
         try:
-            asked = _scaled(limits, scale, min(most, reach * scale))
             even = allocate(menu, limits=asked, **options, evenly=True)
         except InfeasibleError:
             break
         rung = even.chosen[even.chosen >= 0]
         if not len(rung) or 2 * even.ladder.action["samples"][rung].max() <= most:
-            found.append(scale)
+            found.append(asked)
         scale /= 2
     if not found:
         raise _CannotRunError(
             "the budget cannot be cut down to what part of the attempts can score"
         )
-    return sorted({found[0], found[-1]})
+    return [found[-1], found[0]] if len(found) > 1 else found
 
 
 def _scaled(limits: Sequence[Limit], scale: float, most: float) -> list[Limit]:
@@ -321,7 +327,7 @@ class _Places:
         owner: list[int] = []
         rows: list[dict[int, int]] = []  # by group, the place of one problem
         for i in range(len(menu.weight)):
-            key = {name: plain(values[i]) for name, values in menu.key.items()}
+            key = menu.key_of(i)
             if classes == "problem":
                 asked = (str(key["task"]) if by_task else "", str(key["problem"]))
                 key = {k: v for k, v in key.items() if k not in ("task", "problem")}
@@ -349,18 +355,19 @@ class _Places:
 
     def passed(self, allocation: Allocation, held: Sequence[Counts]) -> FloatArray:
         """Pass@k of each problem on held-out attempts, for the action that its class gets; shape (R,)."""
-        rung = allocation.chosen[self.owner]
-        samples = allocation.ladder.action["samples"][np.maximum(rung, 0)]
+        menu, rung = allocation.ladder, allocation.chosen[self.owner]
+        some = np.flatnonzero(rung >= 0)
+        units, unit = np.unique(rung[some], return_inverse=True)
+        number = {action: i for i, action in enumerate(self.of_action)}
+        code = [number.get(_action(menu.action_of(r)), len(number)) for r in units.tolist()]
+        table = np.stack([*self.of_action.values(), np.full(len(rung), -1)])
         place = np.full(len(rung), -1)
-        for r in np.unique(rung[rung >= 0]).tolist():
-            action = _action(allocation.ladder.action_of(r))
-            if action in self.of_action:
-                place[rung == r] = self.of_action[action][rung == r]
-        if (place[rung >= 0] < 0).any():
+        place[some] = table[np.array(code, dtype=np.int64)[unit], some]
+        if (place[some] < 0).any():
             raise _CannotRunError("a class has no held-out attempts for the action that it gets")
         n, c = (np.concatenate([getattr(g, x) for g in held]) for x in ("n", "c"))
+        samples = menu.action["samples"][np.maximum(rung, 0)]
         out = np.zeros(len(rung))  # nothing and the fallback count as nothing
-        some = rung >= 0
         out[some] = pass_at_k(n[place[some]], c[place[some]], samples[some])
         return out
 

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from scaling.allocators.limit import Limit
-from scaling.curves import IntArray, Menu, plain
+from scaling.curves import IntArray, Menu
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -177,7 +177,7 @@ class Allocation:
         rows: list[dict[str, Any]] = []
         for index, rung in enumerate(self.chosen[:most].tolist()):
             row: dict[str, Any] = {
-                "class": {name: plain(column[index]) for name, column in menu.key.items()},
+                "class": menu.key_of(index),
                 "weight": float(menu.weight[index]) / total,
                 "status": {-1: "abstain", -2: "fallback"}.get(rung, "chosen"),
                 **self._outcome(rung, index),

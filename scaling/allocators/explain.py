@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from scaling.allocators.risk import within_each
-from scaling.curves import BoolArray, FloatArray, Hull, Menu, plain, upper_hull
+from scaling.curves import BoolArray, FloatArray, Hull, Menu, upper_hull
 from scaling.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def explain(allocation: Allocation, index: int) -> Explanation:
     if menu is None:
         raise UsageError("This allocation holds no menu, so nothing can be explained.")
     name = menu.class_name(index)
-    key = {column: plain(values[index]) for column, values in menu.key.items()}
+    key = menu.key_of(index)
     weight = float(menu.weight[index]) / math.fsum(menu.weight.tolist())
     resource, price = _priced(allocation)
     curve, chosen = int(menu.curve[index]), int(allocation.chosen[index])

@@ -88,6 +88,10 @@ class Menu:
         """`level=hard, task=MATH`, or `all queries` where there is one class only."""
         return class_name(self.key, index)
 
+    def key_of(self, index: int) -> dict[str, Any]:
+        """The class columns of one class, as plain Python values."""
+        return {column: plain(values[index]) for column, values in self.key.items()}
+
     def action_of(self, rung: int) -> dict[str, Any]:
         """The action columns of one rung, as plain Python values."""
         return {column: plain(values[rung]) for column, values in self.action.items()}
