@@ -17,7 +17,7 @@ from scaling.allocators.masks import curves_of, masks, taken
 from scaling.allocators.price import Division, Solution
 from scaling.allocators.problem import Answer, Problem
 from scaling.allocators.repair import repair
-from scaling.curves import distinct, upper_hull
+from scaling.curves import distinct, ranges, upper_hull
 from scaling.errors import InfeasibleError
 
 if TYPE_CHECKING:
@@ -293,9 +293,7 @@ def _laddered(problem: Problem, served: Answer) -> Answer:
 
 def _kept(allowed: BoolArray, menu: Menu, curves: IntArray) -> BoolArray:
     """The rungs on offer on some curves, back to back."""
-    length = np.diff(menu.start)[curves]
-    before = np.cumsum(length) - length
-    return allowed[np.repeat(menu.start[curves] - before, length) + np.arange(int(length.sum()))]
+    return allowed[ranges(menu.start[curves], menu.start[curves + 1])]
 
 
 def _through(

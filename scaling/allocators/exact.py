@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from scaling.curves import ranges
 from scaling.errors import InfeasibleError, ScalingError, UsageError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def solve(linear: Linear) -> tuple[IntArray, float]:
     weight = linear.weight[first]
     length = np.diff(linear.start)[curve]
     begin = np.concatenate(([0], np.cumsum(length)))
-    rung = np.repeat(linear.start[curve] - begin[:-1], length) + np.arange(size)
+    rung = ranges(linear.start[curve], linear.start[curve + 1])
     each = np.repeat(weight, length)
     gain, gain_unit = _scaled(each * linear.gain[rung])
     rows = [LinearConstraint(csr_matrix((np.ones(size), np.arange(size), begin)), count, count)]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from scaling.curves import distinct
+from scaling.curves import distinct, ranges
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ class Linear:
         low, high = start[used], start[used + 1]
         length = high - low
         owner = np.repeat(np.arange(used.size), length)
-        rung = _ranges(low, length)
+        rung = ranges(low, high)
         if allowed is not None:
             kept = allowed[rung]
             rung, owner = rung[kept], owner[kept]
@@ -98,7 +98,7 @@ class Linear:
         by_content = np.lexsort((_fingerprint(index, owner, first, [gain, *use]), length))
         rank = np.empty(used.size, dtype=np.int64)
         rank[by_content] = np.arange(used.size)
-        index = index[_ranges(first[by_content], length[by_content])]
+        index = index[ranges(first[by_content], first[by_content + 1])]
         first = np.concatenate(([0], np.cumsum(length[by_content]))).astype(np.int64)
 
         of_class = rank[of_class]
@@ -185,7 +185,7 @@ class Linear:
         curve = np.searchsorted(self.start, units, side="right") - 1
         length = self.start[curve + 1] - self.start[curve]
         first = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
-        other = _ranges(self.start[curve], length)
+        other = ranges(self.start[curve], self.start[curve + 1])
         own = np.repeat(units, length)
         good = self.gain[other] >= self.gain[own]
         used = np.zeros(other.size)
@@ -201,7 +201,7 @@ class Linear:
         """The problem of some curves, given more weight so that they stand for all."""
         length = self.start[curves + 1] - self.start[curves]
         first = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
-        rung = _ranges(self.start[curves], length)
+        rung = ranges(self.start[curves], self.start[curves + 1])
         mass = self.mass[curves]
         mass = mass * (self.mass.sum() / mass.sum())
         each = np.arange(curves.size)
@@ -215,12 +215,6 @@ class Linear:
         out = np.empty(rung.size, dtype=np.int64)
         out[self.place] = self.index[rung]
         return out
-
-
-def _ranges(low: IntArray, length: IntArray) -> IntArray:
-    """`arange(low[i], low[i] + length[i])` for every `i`, back to back."""
-    before = np.cumsum(length) - length
-    return np.repeat(low - before, length) + np.arange(int(length.sum()))
 
 
 def _gathered(column: FloatArray, index: IntArray) -> FloatArray:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from scaling.allocators.price import best_of_curves
-from scaling.curves import distinct
+from scaling.curves import distinct, ranges
 from scaling.errors import InfeasibleError
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def taken(menu: Menu, curves: IntArray, curve: IntArray) -> Menu:
     start = np.concatenate(([0], np.cumsum(length))).astype(np.int64)
     if curves.size == menu.start.size - 1 and bool((curves == np.arange(curves.size)).all()):
         return replace(menu, curve=curve)
-    rung = np.repeat(menu.start[curves] - start[:-1], length) + np.arange(int(start[-1]))
+    rung = ranges(menu.start[curves], menu.start[curves + 1])
     return menu.regrouped(rung, start, curve)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scaling.curves.arrays import BoolArray, FloatArray, IntArray, distinct
+from scaling.curves.arrays import BoolArray, FloatArray, IntArray, distinct, ranges
 from scaling.curves.hull import Hull, upper_hull
 from scaling.curves.ladder import ladder
 from scaling.curves.menu import (
@@ -36,6 +36,7 @@ __all__ = [
     "merge",
     "over_samples",
     "plain",
+    "ranges",
     "refuse_too_large",
     "upper_hull",
     "validate",
