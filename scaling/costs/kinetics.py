@@ -17,7 +17,7 @@ import numpy as np
 from scaling.costs.hardware import Hardware
 from scaling.costs.inference import KINETICS_INTENSITY, CostModel, Mode
 from scaling.costs.model_config import ModelConfig
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model, tokens_of
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_shape, tokens_of
 from scaling.costs.workload import Request
 from scaling.errors import UsageError
 
@@ -156,14 +156,6 @@ class KineticsCosts(SampleCosts):
         assert given is not None  # noqa: S101 - refused at construction
         return {given.model.name: given}
 
-    def _of_model(self, model: str | None) -> CostModel:
-        return of_model(
-            self.definition,
-            model,
-            "--model-config has no shape for",
-            f" Add {model or 'MODEL'}=NAME.",
-        )
-
     def of(self, model: str | None, measured: Mapping[str, float]) -> LinearCost:
         """Cost of a sample of one model, everything that its accelerator is known for among it.
 
@@ -172,7 +164,7 @@ class KineticsCosts(SampleCosts):
         """
         base = super().of(model, measured)
         mean = tokens_of(base.per_sample, "--cost kinetics")
-        cost = self._of_model(model)
+        cost = of_shape(self.definition, model)
         sd = self._number("tokens_sd", model) or 0.0
         lengths, share = two_lengths(mean, sd)
         priced = cost.price(

@@ -193,6 +193,12 @@ def of_model(
     return given[model]
 
 
+def of_shape(given: T | Mapping[str, T] | None, model: str | None) -> T:
+    """`of_model` of what --model-config gave."""
+    remedy = f" Add {model or 'MODEL'}=NAME."
+    return of_model(given, model, "--model-config has no shape for", remedy)
+
+
 def tokens_of(per_sample: Mapping[str, float], asking: str) -> float:
     """Generated tokens of a sample, which an option asks for.
 

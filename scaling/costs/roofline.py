@@ -19,7 +19,7 @@ from scaling.costs import work
 from scaling.costs.capacity import USABLE
 from scaling.costs.collectives import tensor_parallel_seconds
 from scaling.costs.kinetics import two_lengths
-from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_model, tokens_of
+from scaling.costs.per_sample import LinearCost, PerModel, SampleCosts, of_shape, tokens_of
 from scaling.errors import InfeasibleError, UsageError
 
 if TYPE_CHECKING:
@@ -349,14 +349,6 @@ class RooflineCosts(SampleCosts):
                         f"--{name.replace('_', '-')} is {value}. It must be a finite number, {least:g} or more."
                     )
 
-    def _of_model(self, model: str | None) -> Serving:
-        return of_model(
-            self.serving,
-            model,
-            "--model-config has no shape for",
-            f" Add {model or 'MODEL'}=NAME.",
-        )
-
     def of(self, model: str | None, measured: Mapping[str, float]) -> LinearCost:
         """Cost of a sample of one model, accelerator-seconds among the resources.
 
@@ -366,7 +358,7 @@ class RooflineCosts(SampleCosts):
         """
         base = super().of(model, measured)
         D = tokens_of(base.per_sample, "--cost roofline")
-        serving = self._of_model(model)
+        serving = of_shape(self.serving, model)
         b, P, sd = (self._number(n, model) or 0.0 for n in ("batch", "input_tokens", "tokens_sd"))
         if serving.hardware.capacity is not None:
             self._refuse_full(serving, b, P + D)
